@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the versions of PostgreSQL, and nothing else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PETITION_CAS_COMPAT_H
+#define PETITION_CAS_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "petition_cas needs PostgreSQL 15 or later"
+#endif
+
+/* 16 replaced the ownership and privilege checks of each catalog by one each. */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, objectid, roleid) \
+	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid))
+#endif
+
+#endif							/* PETITION_CAS_COMPAT_H */

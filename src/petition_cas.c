@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * petition_cas.c
+ *	  The module: its magic block and its settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "petition_cas.h"
+
+PG_MODULE_MAGIC;
+
+char	   *petition_cas_actor = NULL;
+
+void		_PG_init(void);
+
+/*
+ * Defines the settings.
+ */
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable("petition_cas.actor",
+							   "Who is recorded in the ledger as having assigned a fate.",
+							   "When empty, the session's user is.",
+							   &petition_cas_actor,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("petition_cas");
+}
