@@ -30,8 +30,8 @@ BEGIN
     EXECUTE 'DROP TABLE IF EXISTS g, g_fates; CREATE TABLE g (id int PRIMARY KEY, state text)';
     PERFORM govern('g', graph);
     RETURN NEXT lifecycle('g');
-    FOR state IN SELECT DISTINCT s FROM (
-        SELECT jsonb_object_keys(graph) UNION ALL
+    FOR state IN SELECT s FROM (
+        SELECT jsonb_object_keys(graph) UNION
         SELECT jsonb_array_elements_text(value) FROM jsonb_each(graph)) AS states (s) ORDER BY s COLLATE "C"
     LOOP
         RETURN NEXT format('  %s: %s %s', state, is_fate('g', state), allowed_transitions('g', state));
