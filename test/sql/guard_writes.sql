@@ -45,15 +45,12 @@ COPY cases (id, state) FROM stdin;
 32	open
 33	unknown
 \.
-\echo :SQLSTATE
 COPY cases (id, state) FROM stdin;
-31	void
+1	void
 \.
-\echo :SQLSTATE
 COPY cases (id, state) FROM stdin WITH (NULL '-');
 34	-
 \.
-\echo :SQLSTATE
 SELECT id, from_state, fate FROM cases_fates WHERE id >= 30 AND id < 100 ORDER BY 1;
 
 -- UPDATE ... FROM, through a view, a cursor, a rule, a function, a foreign key.
