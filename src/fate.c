@@ -273,13 +273,21 @@ open_subject(FunctionCallInfo fcinfo)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
+	Relation	relation;
 
 	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument \"subject\" does not have the row type of a table"),
 				 errhint("Name the table by a null of its row type, such as null::orders.")));
-	return relation_open(relid, RowExclusiveLock);
+
+	/* somebody may have dropped it while we waited for the lock */
+	relation = try_relation_open(relid, RowExclusiveLock);
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation of argument \"subject\" does not exist")));
+	return relation;
 }
 
 /*
