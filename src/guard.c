@@ -419,46 +419,76 @@ cached_governed(Relation relation)
 	return NULL;
 }
 
-static Governed *
-pin(Governed *governed)
-{
-	governed->pins++;
-	governed->last_used = ++governed_clock;
-	return governed;
-}
-
 /*
- * Returns what governs a relation, pinned; the caller gives it back with
- * governed_unpin, also when an error is raised.  If nothing governs it,
- * returns NULL, or raises 55000.  The relation is open and locked.
+ * Returns what governs a relation, or NULL.
  */
-Governed *
-governed_pin(Relation relation, bool missing_ok)
+static Governed *
+find_governed(Relation relation)
 {
 	Governed   *governed = cached_governed(relation);
 	char	   *arguments[GUARD_NARGS];
 
-	if (governed != NULL)
-		return pin(governed);
-	if (find_arguments(relation, arguments))
-		return pin(add_governed(relation, arguments));
-	if (!missing_ok)
+	if (governed == NULL && find_arguments(relation, arguments))
+		governed = add_governed(relation, arguments);
+	return governed;
+}
+
+/*
+ * Is the relation governed?
+ */
+bool
+is_governed(Relation relation)
+{
+	return find_governed(relation) != NULL;
+}
+
+/*
+ * Returns what governs a relation; raises 55000 if nothing does.
+ */
+static pg_noinline Governed *
+get_governed(Relation relation)
+{
+	Governed   *governed = find_governed(relation);
+
+	if (governed == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
 				 errhint("Call govern('%s', lifecycle) first.", RelationGetRelationName(relation)),
 				 errtable(relation)));
-	return NULL;
+	return governed;
 }
 
 /*
- * Gives a pin back.
+ * Raises 55000 unless the relation is governed.
  */
 void
-governed_unpin(Governed *governed)
+check_governed(Relation relation)
 {
-	if (--governed->pins == 0 && governed->detached)
-		free_governed(governed);
+	(void) get_governed(relation);
+}
+
+/*
+ * Does some work with what governs a relation, which is open and locked, and
+ * holds a pin on that meanwhile.  Raises 55000 if nothing governs it.
+ */
+void
+with_governed(Relation relation, GovernedWork work, void *argument)
+{
+	Governed   *governed = get_governed(relation);
+
+	governed->pins++;
+	governed->last_used = ++governed_clock;
+	PG_TRY();
+	{
+		work(governed, argument);
+	}
+	PG_FINALLY();
+	{
+		if (--governed->pins == 0 && governed->detached)
+			free_governed(governed);
+	}
+	PG_END_TRY();
 }
 
 /* ----------------------------------------------------------------------
@@ -1177,6 +1207,28 @@ check_trigger_call(FunctionCallInfo fcinfo, const char *function, TriggerEvent t
 }
 
 /*
+ * Judges the row that the guard trigger was called for.
+ */
+static void
+judge_row(Governed *governed, void *argument)
+{
+	TriggerData *call = argument;
+	GuardedRow	row;
+	GuardedRow	new_row;
+
+	read_row(governed, call->tg_trigslot, &row);
+	if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
+		judge_insert(governed, call->tg_relation, &row);
+	else if (TRIGGER_FIRED_BY_DELETE(call->tg_event))
+		judge_delete(governed, call->tg_relation, &row);
+	else
+	{
+		read_row(governed, call->tg_newslot, &new_row);
+		judge_update(governed, call->tg_relation, &row, &new_row);
+	}
+}
+
+/*
  * guard_fate(key column, state column, ledger, lifecycle): the row trigger of
  * a governed table.  It fires after the row is stored, so that it judges what
  * the other triggers made of it.
@@ -1186,51 +1238,28 @@ guard_fate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_fate",
 										   TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
-	Relation	relation = call->tg_relation;
-	Governed   *governed;
 
 	/* one guard a table: what it says is known by the relation */
 	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",
-						call->tg_trigger->tgname, RelationGetRelationName(relation),
+						call->tg_trigger->tgname, RelationGetRelationName(call->tg_relation),
 						GUARD_TRIGGER),
 				 errhint("Guard triggers are created by govern() and keep their name.")));
 
-	governed = governed_pin(relation, false);
-	PG_TRY();
-	{
-		GuardedRow	row;
-		GuardedRow	new_row;
-
-		read_row(governed, call->tg_trigslot, &row);
-		if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
-			judge_insert(governed, relation, &row);
-		else if (TRIGGER_FIRED_BY_DELETE(call->tg_event))
-			judge_delete(governed, relation, &row);
-		else
-		{
-			read_row(governed, call->tg_newslot, &new_row);
-			judge_update(governed, relation, &row, &new_row);
-		}
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-
+	with_governed(call->tg_relation, judge_row, call);
 	return PointerGetDatum(NULL);
 }
 
 /*
- * Has the ledger a row, seen with the latest snapshot?  TRUNCATE holds its
- * lock by now, so no assignment is under way.
+ * Refuses to truncate a table whose ledger has a row, seen with the latest
+ * snapshot.  TRUNCATE holds its lock by now, so no assignment is under way.
  */
-static bool
-ledger_has_rows(Governed *governed)
+static void
+judge_truncate(Governed *governed, void *argument)
 {
+	TriggerData *call = argument;
 	Oid			ledger = governed_ledger(governed, false);
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	bool		has_rows;
@@ -1239,7 +1268,11 @@ ledger_has_rows(Governed *governed)
 	has_rows = execute_as_ledger_owner(governed, LEDGER_ANY, ledger, NULL, NULL, latest) > 0;
 	SPI_finish();
 	UnregisterSnapshot(latest);
-	return has_rows;
+
+	if (has_rows)
+		report_protected_relation(call->tg_relation,
+								  "cannot truncate relation \"%s\", because rows of it are fated",
+								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
 }
 
 /*
@@ -1250,23 +1283,8 @@ Datum
 guard_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
-	Governed   *governed = governed_pin(call->tg_relation, false);
-	bool		refused = true;
 
-	PG_TRY();
-	{
-		refused = ledger_has_rows(governed);
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-
-	if (refused)
-		report_protected_relation(call->tg_relation,
-								  "cannot truncate relation \"%s\", because rows of it are fated",
-								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
+	with_governed(call->tg_relation, judge_truncate, call);
 	return PointerGetDatum(NULL);
 }
 

@@ -90,6 +90,9 @@ typedef struct Governed
 	SPIPlanPtr	plans[KEPT_STATEMENTS];
 } Governed;
 
+/* Work that is done with what governs a relation */
+typedef void (*GovernedWork) (Governed *governed, void *argument);
+
 /*
  * Writes a kept statement: its text into query, the types of its parameters
  * into types, which has room for eight.  Returns their number.
@@ -99,8 +102,9 @@ typedef int (*StatementWriter) (const Governed *governed, KeptStatement statemen
 
 extern void guard_init(void);
 
-extern Governed *governed_pin(Relation relation, bool missing_ok);
-extern void governed_unpin(Governed *governed);
+extern bool is_governed(Relation relation);
+extern void check_governed(Relation relation);
+extern void with_governed(Relation relation, GovernedWork work, void *argument);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
 extern uint64 governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
 							   Oid target, Datum *values, const char *nulls, Snapshot snapshot,
