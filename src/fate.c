@@ -263,7 +263,7 @@ open_petitions(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" does not exist", PETITION_TABLE),
-				 errhint("Call create_petitions(), or set the search_path to the schema that has it.")));
+				 errhint("Call create_petitions(), or set the search_path to the schema that has it, on which you need USAGE.")));
 	return table_open(relid, NoLock);
 }
 

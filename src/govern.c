@@ -505,7 +505,8 @@ check_relation_kind(Relation relation)
 				 errmsg("cannot govern \"%s\": it is a partition", name),
 				 errhint("Govern the partitioned table that it belongs to.")));
 	if (has_superclass(RelationGetRelid(relation)) ||
-		(relkind == RELKIND_RELATION && has_subclass(RelationGetRelid(relation))))
+		(relkind == RELKIND_RELATION &&
+		 find_inheritance_children(RelationGetRelid(relation), NoLock) != NIL))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot govern \"%s\": it is an inheritance parent or child", name),
@@ -685,6 +686,8 @@ create_ledger(Relation relation, AttrNumber key_attno, const char *ledger)
 	execute_command(command.data);
 }
 
+#define OTHER_KEY_COLUMN "it has another key column"
+
 /*
  * Says why a relation cannot be the ledger of a table, or returns NULL.
  */
@@ -702,7 +705,7 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	if (attno <= 0 ||
 		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
 		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
-		return "it has another key column";
+		return OTHER_KEY_COLUMN;
 	for (int i = 0; i < lengthof(ledger_columns); i++)
 	{
 		AttrNumber	number = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
@@ -799,6 +802,8 @@ check_existing_ledger(Oid existing, Relation relation, AttrNumber key_attno, boo
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
 						RelationGetRelationName(ledger), RelationGetRelationName(relation), misfit),
+				 strcmp(misfit, OTHER_KEY_COLUMN) == 0 ?
+				 errhint("If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.") :
 				 errhint("The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
 	relation_close(ledger, NoLock);
 }
@@ -1043,20 +1048,29 @@ govern(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raises 55000 for a relation that is not governed; for a partition says what
- * is.
+ * Raises 42809 for a partition, whose guard is only its parent's.
  */
 static void
-check_governed_root(Relation relation)
+check_no_partition(Relation relation)
 {
 	if (relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("relation \"%s\" is a partition", RelationGetRelationName(relation)),
 				 errhint("Name the partitioned table that it belongs to.")));
-	check_governed(relation);
 }
 
+/*
+ * Raises 42809 for a partition, and 55000 for another relation that has no
+ * guard.
+ */
+static void
+check_governed_root(Relation relation)
+{
+	check_no_partition(relation);
+	if (!has_guard(relation))
+		report_not_governed(relation);
+}
 /*
  * ungovern(relation): drops the table's triggers; the ledger stays, with its
  * own.
@@ -1321,7 +1335,7 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 		relation_close(ledger, NoLock);
 	}
 	if (!lost)
-		check_governed(relation);
+		report_not_governed(relation);
 	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; ungovern what is left, if anything, and govern again",
 									   GUARD_TRIGGER, RelationGetRelationName(relation)));
 }
@@ -1341,11 +1355,17 @@ verify_fates(PG_FUNCTION_ARGS)
 	verification.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	verification.relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
 
+	check_no_partition(verification.relation);
+
 	caller = become_owner(verification.relation);
-	if (is_governed(verification.relation))
-		with_governed(verification.relation, verify_governed, &verification);
-	else
+	if (!has_guard(verification.relation))
 		verify_unguarded(verification.result, verification.relation);
+	else if (lost_column(verification.relation) != NULL)
+		put_problem(verification.result, NULL,
+					psprintf("column \"%s\" is missing; give it its name back, or ungovern and govern again",
+							 lost_column(verification.relation)));
+	else
+		with_governed(verification.relation, verify_governed, &verification);
 	become_caller_again(caller);
 	relation_close(verification.relation, NoLock);
 	return (Datum) 0;

@@ -283,6 +283,36 @@ find_arguments(Relation relation, char **arguments)
 }
 
 /*
+ * Has the relation a guard trigger?  It is governed then, even if a column
+ * that the guard speaks of is gone.
+ */
+bool
+has_guard(Relation relation)
+{
+	char	   *arguments[GUARD_NARGS];
+
+	return find_arguments(relation, arguments);
+}
+
+/*
+ * Returns the name of a column that the relation's guard speaks of and that is
+ * gone, or NULL.  The relation has a guard.
+ */
+const char *
+lost_column(Relation relation)
+{
+	char	   *arguments[GUARD_NARGS];
+
+	(void) find_arguments(relation, arguments);
+	for (int i = ARG_KEY_COLUMN; i <= ARG_STATE_COLUMN; i++)
+	{
+		if (get_attnum(RelationGetRelid(relation), arguments[i]) <= 0)
+			return arguments[i];
+	}
+	return NULL;
+}
+
+/*
  * Returns the number of a column that the guard's arguments name; raises 55000
  * if it is not there any more.
  */
@@ -434,12 +464,16 @@ find_governed(Relation relation)
 }
 
 /*
- * Is the relation governed?
+ * Raises 55000 for a relation that nothing governs.
  */
-bool
-is_governed(Relation relation)
+void
+report_not_governed(Relation relation)
 {
-	return find_governed(relation) != NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
+			 errhint("Call govern('%s', lifecycle) first.", RelationGetRelationName(relation)),
+			 errtable(relation)));
 }
 
 /*
@@ -451,21 +485,8 @@ get_governed(Relation relation)
 	Governed   *governed = find_governed(relation);
 
 	if (governed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
-				 errhint("Call govern('%s', lifecycle) first.", RelationGetRelationName(relation)),
-				 errtable(relation)));
+		report_not_governed(relation);
 	return governed;
-}
-
-/*
- * Raises 55000 unless the relation is governed.
- */
-void
-check_governed(Relation relation)
-{
-	(void) get_governed(relation);
 }
 
 /*
@@ -1013,6 +1034,21 @@ fill_ledger_row(const GuardedRow *row, const char *from_state, const char *fate,
 }
 
 /*
+ * Raises 55000 for a ledger row that did not get into the ledger: a fate that
+ * is not recorded must not be assigned.
+ */
+static void
+report_unrecorded(const Governed *governed, Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("fate of a row of relation \"%s\" was not recorded in ledger \"%s\"",
+					RelationGetRelationName(relation), governed->ledger),
+			 errhint("A BEFORE trigger or a rule on the ledger suppresses its rows. Remove it."),
+			 errtable(relation)));
+}
+
+/*
  * Records the fate that a row has got.  A ledger that holds a fate for the key
  * from an earlier row refuses it with its primary key, which becomes PF002.
  */
@@ -1029,7 +1065,9 @@ record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
 	SPI_connect();
 	PG_TRY();
 	{
-		execute_as_ledger_owner(governed, LEDGER_INSERT, ledger, values, nulls, InvalidSnapshot);
+		if (execute_as_ledger_owner(governed, LEDGER_INSERT, ledger, values, nulls,
+									InvalidSnapshot) == 0)
+			report_unrecorded(governed, relation);
 	}
 	PG_CATCH();
 	{
@@ -1047,6 +1085,7 @@ record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
 		 */
 		FlushErrorState();
 		refusal = refuse(governed, relation, row, from_state, fate);
+		refusal.expected_state = from_state;
 		report_ledger_conflict(&refusal, governed->ledger);
 	}
 	PG_END_TRY();
@@ -1087,7 +1126,9 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 	{
 		char	   *recorded = read_ledger_fate(governed, ledger, row->key);
 
-		if (recorded == NULL || strcmp(recorded, fate) != 0)
+		if (recorded == NULL)
+			report_unrecorded(governed, relation);
+		else if (strcmp(recorded, fate) != 0)
 		{
 			Refusal		refusal = refuse(governed, relation, row, recorded, fate);
 

@@ -102,8 +102,9 @@ typedef int (*StatementWriter) (const Governed *governed, KeptStatement statemen
 
 extern void guard_init(void);
 
-extern bool is_governed(Relation relation);
-extern void check_governed(Relation relation);
+extern bool has_guard(Relation relation);
+extern const char *lost_column(Relation relation);
+extern void report_not_governed(Relation relation);
 extern void with_governed(Relation relation, GovernedWork work, void *argument);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
 extern uint64 governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
