@@ -45,7 +45,7 @@
 #include "utils/uuid.h"
 
 #include "errors.h"
-#include "guard.h"
+#include "governed.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
 PG_FUNCTION_INFO_V1(try_assign_fate);

@@ -51,8 +51,8 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "governed.h"
 #include "guard.h"
-#include "lifecycle.h"
 
 /* How many rows are named where many are wrong */
 #define NAMED_ROWS 5
