@@ -176,17 +176,21 @@ build() {
     say "Building petition_cas for PostgreSQL $major"
     quietly make -j2 || return
     quietly make install DESTDIR="$stage" || return
-    if "$bin/postgres" --describe-config | grep -q '^extension_control_path'; then
-        cat >"$work/extension.conf" <<END
+    case $("$bin/postgres" --describe-config) in
+        *extension_control_path*)
+            cat >"$work/extension.conf" <<END
 extension_control_path = '$stage$("$bin/pg_config" --sharedir):\$system'
 dynamic_library_path = '$stage$("$bin/pg_config" --pkglibdir):\$libdir'
 END
-    elif "$bin/postgres" --describe-config | grep -q '^extension_destdir'; then
-        echo "extension_destdir = '$stage'" >"$work/extension.conf" # Debian's own
-    else
-        say "This PostgreSQL $major takes no extension from another folder: make install, and make installcheck there."
-        return 1
-    fi
+            ;;
+        *extension_destdir*) # Debian's own setting, before 18
+            echo "extension_destdir = '$stage'" >"$work/extension.conf"
+            ;;
+        *)
+            say "This PostgreSQL $major takes no extension from another folder: make install, and make installcheck there."
+            return 1
+            ;;
+    esac
 }
 
 # Starts a server that only this user can reach, through a socket; the
