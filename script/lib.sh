@@ -52,7 +52,8 @@ update_packages() {
         die "no apt-get here: install PostgreSQL 15 or later with its server headers, and ${missing[*]:-make and gcc}"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
         die "packages are missing, and only root or a user with sudo can install them"
-    quietly as_root apt-get update
+    [ -n "${updated:-}" ] || quietly as_root apt-get update
+    updated=1
 }
 
 # Sets major and bin: as PG_CONFIG or PGVERSION say, else the newest server
@@ -74,6 +75,7 @@ find_postgres() {
         done
     done
     if [ -z "$major" ]; then
+        say "No PostgreSQL server is here; asking apt-get which one there is"
         update_packages
         major=$(apt-cache show --no-all-versions postgresql | sed -n 's/^Depends:.*postgresql-\([0-9]*\).*/\1/p')
     fi
