@@ -52,7 +52,8 @@ update_packages() {
         die "no apt-get here: install PostgreSQL 15 or later with its server headers, and ${missing[*]:-make and gcc}"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
         die "packages are missing, and only root or a user with sudo can install them"
-    [ -n "${updated:-}" ] || quietly as_root apt-get update
+    # One source that cannot be reached need not be the one that is needed.
+    [ -n "${updated:-}" ] || quietly as_root apt-get update || say "Going on all the same"
     updated=1
 }
 
@@ -153,7 +154,7 @@ first_pass() {
         chown -R "${as[2]}:" "$work"
     fi
     cd "$work/checkout"
-    "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
+    "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
         work="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
         bash "script/${0##*/}" "$@"
 }
