@@ -17,6 +17,8 @@
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
+oldest=15                       # the oldest PostgreSQL that will do
+work=${PETITION_CAS_WORK:-}     # the folder, and so whether this is the second pass
 
 # Prints its arguments, each on a line.
 say() {
@@ -49,7 +51,7 @@ as_root() {
 
 update_packages() {
     command -v apt-get >/dev/null ||
-        die "no apt-get here: install PostgreSQL 15 or later with its server headers, and ${missing[*]:-make and gcc}"
+        die "no apt-get here: install PostgreSQL $oldest or later with its server headers, and ${missing[*]:-make and gcc}"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
         die "packages are missing, and only root or a user with sudo can install them"
     # One source that cannot be reached need not be the one that is needed.
@@ -70,7 +72,8 @@ find_postgres() {
     fi
     for file in lib/pgxs/src/makefiles/pgxs.mk bin/postgres; do
         for version in $(find /usr/lib/postgresql -maxdepth 1 -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -rn); do
-            if [ -x "/usr/lib/postgresql/$version/bin/postgres" ] && [ -e "/usr/lib/postgresql/$version/$file" ]; then
+            if [ "$version" -ge "$oldest" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ] &&
+                [ -e "/usr/lib/postgresql/$version/$file" ]; then
                 major=${major:-$version}
             fi
         done
@@ -80,7 +83,7 @@ find_postgres() {
         update_packages
         major=$(apt-cache show --no-all-versions postgresql | sed -n 's/^Depends:.*postgresql-\([0-9]*\).*/\1/p')
     fi
-    [ "${major:-0}" -ge 15 ] || die "PostgreSQL 15 or later is needed, here is only ${major:-none}"
+    [ "${major:-0}" -ge "$oldest" ] || die "PostgreSQL $oldest or later is needed, here is ${major:-none}"
     bin=${bin:-/usr/lib/postgresql/$major/bin}
 }
 
@@ -155,7 +158,7 @@ first_pass() {
     fi
     cd "$work/checkout"
     "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
-        work="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
+        PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
         bash "script/${0##*/}" "$@"
 }
 
