@@ -165,9 +165,10 @@ number_states(Lifecycle *lifecycle, const EdgeList *list)
 		int			first = sorted[i];
 		int			next = i + 1;
 
-		while (next < mentions &&
-			   strcmp(lifecycle->states[sorted[next]].name, lifecycle->states[first].name) == 0)
-			first = Min(first, sorted[next++]);
+		for (; next < mentions &&
+			 strcmp(lifecycle->states[sorted[next]].name, lifecycle->states[first].name) == 0;
+			 next++)
+			first = Min(first, sorted[next]);
 		for (; i < next; i++)
 		{
 			if (sorted[i] != first)
