@@ -13,7 +13,7 @@
 #
 #   PG_CONFIG=/path/to/pg_config   use that server
 #   PGVERSION=16                   use that major version
-#   KEEP=1                         leave the folder there, and say where it is
+#   KEEP=1                         leave the folder there
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -165,11 +165,7 @@ first_pass() {
 leave() {
     local status=$?
     allow_cluster
-    if [ -n "${KEEP:-}" ]; then
-        say "Kept: $work"
-    else
-        rm -rf "$work"
-    fi
+    [ -n "${KEEP:-}" ] || rm -rf "$work"
     exit "$status"
 }
 
