@@ -170,8 +170,8 @@ check_own_trigger(Relation relation, const Trigger *trigger, const char *name, i
 								  UNGOVERN_HINT);
 	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS && touches_triggers(command))
 		report_protected_relation(relation,
-								  "cannot keep the trigger that guards relation \"%s\" from firing always",
-								  "ALTER TABLE ... DISABLE TRIGGER, ENABLE TRIGGER and ENABLE REPLICA TRIGGER are for the triggers of your own, by name. Restore data under session_replication_role = replica.");
+								  "cannot disable the trigger that guards relation \"%s\"",
+								  "It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica.");
 }
 
 /*
@@ -322,11 +322,12 @@ former_name(Relation relation, Node *command)
 }
 
 /*
- * Refuses a rename or move of a ledger, or a rename of its key column, that
- * leaves a table of the same owner without what its guard speaks of.
+ * Returns the guard of a table that uses a ledger, or, where the command has
+ * moved or renamed it, that used it: one of the same owner whose ledger had
+ * that name and is nowhere now.  NULL if there is none.
  */
-static void
-check_ledger_not_lost(Relation ledger, Node *command, Oid guard_fate)
+static const GuardTrigger *
+find_user(Relation ledger, Node *command, Oid guard_fate)
 {
 	const char *name = former_name(ledger, command);
 	ListCell   *cell;
@@ -334,26 +335,31 @@ check_ledger_not_lost(Relation ledger, Node *command, Oid guard_fate)
 	foreach(cell, find_guards(guard_fate))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		Oid			found;
+		Oid			found = get_relname_relid(guard->ledger, guard->namespace);
 
-		if (strcmp(guard->ledger, name) != 0 ||
-			relation_owner(guard->relid) != ledger->rd_rel->relowner)
-			continue;
-		found = get_relname_relid(guard->ledger, guard->namespace);
-		if (!OidIsValid(found) ||
-			(found == RelationGetRelid(ledger) && get_attnum(found, guard->key_column) <= 0))
-			report_protected_relation(ledger,
-									  "cannot rename or move ledger \"%s\", or its key column, while a table uses it",
-									  UNGOVERN_HINT);
+		if (found == RelationGetRelid(ledger))
+			return guard;
+		if (!OidIsValid(found) && moves_names(command) && strcmp(guard->ledger, name) == 0 &&
+			relation_owner(guard->relid) == ledger->rd_rel->relowner)
+			return guard;
 	}
+	return NULL;
 }
 
 /*
- * Checks a ledger after a command on it.
+ * Checks a ledger after a command on it, if a table uses it.
  */
 static void
 check_ledger(Relation ledger, Node *command, Oid guard_fate)
 {
+	const GuardTrigger *user = find_user(ledger, command, guard_fate);
+
+	if (user == NULL)
+		return;
+	if (get_relname_relid(user->ledger, user->namespace) != RelationGetRelid(ledger))
+		report_protected_relation(ledger,
+								  "cannot rename a ledger to \"%s\", or move it, while a table uses it",
+								  UNGOVERN_HINT);
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		report_protected_relation(ledger,
 								  "cannot make ledger \"%s\" unlogged",
@@ -362,12 +368,11 @@ check_ledger(Relation ledger, Node *command, Oid guard_fate)
 		report_protected_relation(ledger,
 								  "cannot alter the type of a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (!has_ledger_columns(ledger))
+	if (!has_ledger_columns(ledger) ||
+		get_attnum(RelationGetRelid(ledger), user->key_column) <= 0)
 		report_protected_relation(ledger,
 								  "cannot rename or drop a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (moves_names(command))
-		check_ledger_not_lost(ledger, command, guard_fate);
 }
 
 /* ----------------------------------------------------------------------
@@ -586,35 +591,35 @@ open_remaining(const char *schema, const char *table)
 }
 
 /*
- * Refuses the drop of one of our triggers while its table stays.
+ * Refuses the drop of one of our triggers while its table stays; a ledger's
+ * may go once no table uses it.
  */
 static void
-check_dropped_trigger(Relation relation, const char *trigger)
+check_dropped_trigger(Relation relation, const char *trigger, Node *command, Oid guard_fate)
 {
 	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
-	if (strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0)
+	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
+		find_user(relation, command, guard_fate) != NULL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
-								  "It goes with the ledger.");
+								  "It stays while a table uses the ledger.");
 }
 
 /*
  * Refuses the drop of a column that governs, or of one of a ledger's.
  */
 static void
-check_dropped_column(Relation relation)
+check_dropped_column(Relation relation, Node *command, Oid guard_fate)
 {
 	if (has_guard(relation) && lost_column(relation) != NULL)
 		report_protected_relation(relation,
 								  "cannot drop the key or state column of governed relation \"%s\"",
 								  UNGOVERN_HINT);
-	if (is_ledger(relation) && !has_ledger_columns(relation))
-		report_protected_relation(relation,
-								  "cannot drop a column of ledger \"%s\"",
-								  UNGOVERN_HINT);
+	if (is_ledger(relation))
+		check_ledger(relation, command, guard_fate);
 }
 
 /*
@@ -685,7 +690,7 @@ check_dropped_index(const char *schema, Oid guard_fate)
  */
 static void
 check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
-					 Oid guard_fate)
+					 Node *command, Oid guard_fate)
 {
 	Relation	relation;
 
@@ -702,9 +707,9 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 	if (relation == NULL)
 		return;
 	if (strcmp(type, "trigger") == 0)
-		check_dropped_trigger(relation, name);
+		check_dropped_trigger(relation, name, command, guard_fate);
 	else
-		check_dropped_column(relation);
+		check_dropped_column(relation, command, guard_fate);
 	relation_close(relation, AccessShareLock);
 }
 
@@ -716,9 +721,9 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
+	EventTriggerData *call = check_event_call(fcinfo, "guard_drop", "sql_drop");
 	Oid			guard_fate;
 
-	(void) check_event_call(fcinfo, "guard_drop", "sql_drop");
 	if (is_ddl_free())
 		return PointerGetDatum(NULL);
 	guard_fate = own_function(own_schema(fcinfo), "guard_fate");
@@ -730,7 +735,7 @@ guard_drop(PG_FUNCTION_ARGS)
 				" ('{trigger,table,table column,index}'::pg_catalog.text[])");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
-							 guard_fate);
+							 call->parsetree, guard_fate);
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

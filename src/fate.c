@@ -679,7 +679,8 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.current_state = swap->current_state;
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
-	if (current != NO_STATE && lifecycle_is_fate(lifecycle, current))
+	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
+	if (refusal.is_fated)
 		read_assignment(swap, &refusal);
 
 	if (outcome == NOT_FOUND)

@@ -502,6 +502,8 @@ judge_delete(Governed *governed, Relation relation, const GuardedRow *row)
 	if (state != NO_STATE && lifecycle_is_fate(governed->lifecycle, state))
 		refuse_tampering(governed, relation, row,
 						 "cannot delete a fated row of relation \"%s\"",
+						 relation->rd_rel->relispartition ?
+						 "A fate is for ever, and so is its row, in its partition: an UPDATE that moves a row to another partition deletes it here." :
 						 "A fate is for ever, and so is its row.");
 }
 
