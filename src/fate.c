@@ -23,17 +23,24 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
@@ -73,10 +80,12 @@ typedef struct Swap
 	Datum		key;
 	const char *expected_state;
 	const char *new_state;
-	bool		is_transition;	/* is that on the graph, and where it has to be, a fate? */
+	bool		is_transition;	/* is that on the graph, and where it has to
+								 * be, a fate? */
 	text	   *reason;			/* or NULL */
 
-	const char *current_state;	/* once the swap is over; NULL if there is no row */
+	const char *current_state;	/* once the swap is over; NULL if there is no
+								 * row */
 	HeapTuple	row;			/* what the UPDATE returned */
 	TupleDesc	row_desc;
 	Datum		result;			/* of the function */

@@ -15,21 +15,36 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
+#include "commands/tablecmds.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 #include "utils/xid8.h"
@@ -913,8 +928,8 @@ collect_bad_row(const Governed *governed, const Disagreement *disagreement, void
 {
 	BadRows    *bad = state;
 	bool		unknown = disagreement->state == NULL ||
-		lifecycle_find(governed->lifecycle, disagreement->state,
-					   strlen(disagreement->state)) == NO_STATE;
+	lifecycle_find(governed->lifecycle, disagreement->state,
+				   strlen(disagreement->state)) == NO_STATE;
 
 	if (!disagreement->has_row)
 		return true;
@@ -1056,6 +1071,7 @@ check_governed_root(Relation relation)
 	if (!has_guard(relation))
 		report_not_governed(relation);
 }
+
 /*
  * ungovern(relation): drops the table's triggers; the ledger stays, with its
  * own.

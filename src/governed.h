@@ -59,7 +59,8 @@ typedef struct Governed
 {
 	Oid			relid;
 	bool		valid;			/* false: replace it at the next use */
-	bool		detached;		/* no longer in the cache: free it with the last pin */
+	bool		detached;		/* no longer in the cache: free it with the
+								 * last pin */
 	int			pins;
 	uint64		last_used;
 	MemoryContext context;
@@ -84,7 +85,8 @@ typedef struct Governed
 	Oid			state_type;
 	bool		state_is_enum;
 
-	char	   *graph;			/* the lifecycle as it is written in the trigger */
+	char	   *graph;			/* the lifecycle as it is written in the
+								 * trigger */
 	Lifecycle  *lifecycle;
 
 	SPIPlanPtr	plans[KEPT_STATEMENTS];
