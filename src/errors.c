@@ -91,10 +91,10 @@ detail_number(StringInfo detail, const char *name, int64 value)
 void
 detail_timestamp(StringInfo detail, const char *name, TimestampTz value)
 {
-	char		text[MAXDATELEN + 1];
+	char		iso[MAXDATELEN + 1];
 
-	JsonEncodeDateTime(text, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
-	detail_text(detail, name, text);
+	JsonEncodeDateTime(iso, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+	detail_text(detail, name, iso);
 }
 
 /*

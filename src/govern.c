@@ -922,14 +922,13 @@ static bool
 collect_bad_row(const Governed *governed, const Disagreement *disagreement, void *state)
 {
 	BadRows    *bad = state;
-	bool		unknown = disagreement->state == NULL ||
-	lifecycle_find(governed->lifecycle, disagreement->state,
-				   strlen(disagreement->state)) == NO_STATE;
 
 	if (!disagreement->has_row)
 		return true;
 	if (bad->count == 0)
-		bad->unknown_state = unknown;
+		bad->unknown_state = disagreement->state == NULL ||
+			lifecycle_find(governed->lifecycle, disagreement->state,
+						   strlen(disagreement->state)) == NO_STATE;
 	appendStringInfo(&bad->list, "%sRow \"%s\": %s.", bad->count > 0 ? "\n" : "",
 					 disagreement->key, describe_disagreement(governed, disagreement));
 	return ++bad->count < NAMED_ROWS;

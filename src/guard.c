@@ -189,7 +189,7 @@ read_row(const Governed *governed, TupleTableSlot *slot, GuardedRow *row)
 static int
 find_state(const Governed *governed, const GuardedRow *row)
 {
-	struct varlena *text;
+	struct varlena *name;
 
 	if (row->state_null)
 		return NO_STATE;
@@ -199,8 +199,8 @@ find_state(const Governed *governed, const GuardedRow *row)
 
 		return lifecycle_find(governed->lifecycle, label, strlen(label));
 	}
-	text = PG_DETOAST_DATUM_PACKED(row->state);
-	return lifecycle_find(governed->lifecycle, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	name = PG_DETOAST_DATUM_PACKED(row->state);
+	return lifecycle_find(governed->lifecycle, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
 
 /*
