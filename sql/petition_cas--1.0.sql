@@ -82,7 +82,7 @@ CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) 
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION verify_fates(regclass) IS
-'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42501 if it is not the caller''s, 22004 for null.';
+'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;

@@ -51,8 +51,8 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "governed.h"
 #include "guard.h"
-#include "lifecycle.h"
 
 /* How many rows are named where many are wrong */
 #define NAMED_ROWS 5
@@ -505,7 +505,8 @@ check_relation_kind(Relation relation)
 				 errmsg("cannot govern \"%s\": it is a partition", name),
 				 errhint("Govern the partitioned table that it belongs to.")));
 	if (has_superclass(RelationGetRelid(relation)) ||
-		(relkind == RELKIND_RELATION && has_subclass(RelationGetRelid(relation))))
+		(relkind == RELKIND_RELATION &&
+		 find_inheritance_children(RelationGetRelid(relation), NoLock) != NIL))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot govern \"%s\": it is an inheritance parent or child", name),
@@ -685,6 +686,8 @@ create_ledger(Relation relation, AttrNumber key_attno, const char *ledger)
 	execute_command(command.data);
 }
 
+#define OTHER_KEY_COLUMN "it has another key column"
+
 /*
  * Says why a relation cannot be the ledger of a table, or returns NULL.
  */
@@ -702,7 +705,7 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	if (attno <= 0 ||
 		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
 		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
-		return "it has another key column";
+		return OTHER_KEY_COLUMN;
 	for (int i = 0; i < lengthof(ledger_columns); i++)
 	{
 		AttrNumber	number = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
@@ -799,6 +802,8 @@ check_existing_ledger(Oid existing, Relation relation, AttrNumber key_attno, boo
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
 						RelationGetRelationName(ledger), RelationGetRelationName(relation), misfit),
+				 strcmp(misfit, OTHER_KEY_COLUMN) == 0 ?
+				 errhint("If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.") :
 				 errhint("The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
 	relation_close(ledger, NoLock);
 }
@@ -845,6 +850,18 @@ static char *
 own_schema(FunctionCallInfo fcinfo)
 {
 	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+}
+
+/*
+ * Returns the OID of one of our functions without arguments.
+ */
+static Oid
+own_function(const char *schema, const char *function)
+{
+	List	   *name = list_make1(makeString(pstrdup(schema)));
+
+	name = lappend(name, makeString(pstrdup(function)));
+	return LookupFuncName(name, 0, NULL, false);
 }
 
 /*
@@ -911,8 +928,8 @@ collect_bad_row(const Governed *governed, const Disagreement *disagreement, void
 {
 	BadRows    *bad = state;
 	bool		unknown = disagreement->state == NULL ||
-		lifecycle_find(governed->lifecycle, disagreement->state,
-					   strlen(disagreement->state)) == NO_STATE;
+	lifecycle_find(governed->lifecycle, disagreement->state,
+				   strlen(disagreement->state)) == NO_STATE;
 
 	if (!disagreement->has_row)
 		return true;
@@ -957,22 +974,10 @@ check_rows(const Governed *governed)
  * with lifecycle and ledger.
  */
 static void
-take_over_rows(Oid relid)
+take_over_rows(Governed *governed, void *argument)
 {
-	Relation	relation = table_open(relid, NoLock);
-	Governed   *governed = governed_pin(relation, false);
-
-	PG_TRY();
-	{
-		record_missing_fates(governed);
-		check_rows(governed);
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-	table_close(relation, NoLock);
+	record_missing_fates(governed);
+	check_rows(governed);
 }
 
 /*
@@ -984,8 +989,7 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 				const char *key_column, const char *state_column)
 {
 	char	   *schema = own_schema(fcinfo);
-	Oid			guard_fate = LookupFuncName(list_make2(makeString(schema), makeString("guard_fate")),
-											0, NULL, false);
+	Oid			guard_fate = own_function(schema, "guard_fate");
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
@@ -1019,7 +1023,9 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 	create_guard(table_name, schema, key_column, state_column, ledger, graph);
 	create_trigger(table_name, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
-	take_over_rows(relid);
+	relation = table_open(relid, NoLock);
+	with_governed(relation, take_over_rows, NULL);
+	table_close(relation, NoLock);
 	SPI_finish();
 
 	become_caller_again(caller);
@@ -1042,18 +1048,28 @@ govern(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raises 55000 for a relation that is not governed; for a partition says what
- * is.
+ * Raises 42809 for a partition, whose guard is only its parent's.
  */
 static void
-check_governed_root(Relation relation)
+check_no_partition(Relation relation)
 {
 	if (relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("relation \"%s\" is a partition", RelationGetRelationName(relation)),
 				 errhint("Name the partitioned table that it belongs to.")));
-	governed_unpin(governed_pin(relation, false));
+}
+
+/*
+ * Raises 42809 for a partition, and 55000 for another relation that has no
+ * guard.
+ */
+static void
+check_governed_root(Relation relation)
+{
+	check_no_partition(relation);
+	if (!has_guard(relation))
+		report_not_governed(relation);
 }
 
 /*
@@ -1084,6 +1100,38 @@ ungovern(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* What extend_lifecycle works with */
+typedef struct Extension
+{
+	Relation	relation;
+	Jsonb	   *transitions;
+	char	   *schema;			/* of our functions */
+	Jsonb	   *extended;		/* the result */
+} Extension;
+
+/*
+ * Extends the lifecycle of a table by replacing its guard; closes the table.
+ */
+static void
+extend_governed(Governed *governed, void *argument)
+{
+	Extension  *extension = argument;
+	Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														   CStringGetDatum(governed->graph)));
+	Lifecycle  *parsed = lifecycle_extend(graph, extension->transitions);
+
+	check_states_fit(extension->relation, governed->state_attno, parsed);
+	extension->extended = lifecycle_to_jsonb(parsed);
+
+	/* ALTER TABLE refuses to work on a table that is open */
+	relation_close(extension->relation, NoLock);
+	SPI_connect();
+	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
+				 extension->schema, governed->key_column, governed->state_column,
+				 governed->ledger, extension->extended);
+	SPI_finish();
+}
+
 /*
  * extend_lifecycle(relation, transitions) returns the whole lifecycle as it is
  * then.  The lock waits for running assignments and keeps others out until
@@ -1092,40 +1140,20 @@ ungovern(PG_FUNCTION_ARGS)
 Datum
 extend_lifecycle(PG_FUNCTION_ARGS)
 {
-	Relation	relation;
+	Extension	extension = {0};
 	Identity	caller;
-	Governed   *governed;
-	Jsonb	   *volatile extended = NULL;
 
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "transitions");
-	relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
-	check_governed_root(relation);
-	caller = become_owner(relation);
-	governed = governed_pin(relation, false);
-	PG_TRY();
-	{
-		Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph)));
-		Lifecycle  *parsed = lifecycle_extend(graph, PG_GETARG_JSONB_P(1));
+	extension.relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	extension.transitions = PG_GETARG_JSONB_P(1);
+	extension.schema = own_schema(fcinfo);
+	check_governed_root(extension.relation);
 
-		check_states_fit(relation, governed->state_attno, parsed);
-		extended = lifecycle_to_jsonb(parsed);
-		relation_close(relation, NoLock);
-
-		SPI_connect();
-		create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
-					 own_schema(fcinfo), governed->key_column, governed->state_column,
-					 governed->ledger, extended);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-
+	caller = become_owner(extension.relation);
+	with_governed(extension.relation, extend_governed, &extension);
 	become_caller_again(caller);
-	PG_RETURN_JSONB_P(extended);
+	PG_RETURN_JSONB_P(extension.extended);
 }
 
 /*
@@ -1148,9 +1176,7 @@ create_petitions(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("no schema has been selected to create in")));
 	table = quote_qualified_identifier(get_namespace_name(linitial_oid(path)), "petition_submissions");
-	graph = OidFunctionCall0(LookupFuncName(list_make2(makeString(own_schema(fcinfo)),
-													   makeString("petition_lifecycle")),
-											0, NULL, false));
+	graph = OidFunctionCall0(own_function(own_schema(fcinfo), "petition_lifecycle"));
 
 	SPI_connect();
 	execute_command(psprintf("CREATE TABLE %s ("
@@ -1253,16 +1279,25 @@ put_disagreement(const Governed *governed, const Disagreement *disagreement, voi
 	return true;
 }
 
+/* What verify_fates works with */
+typedef struct Verification
+{
+	Relation	relation;
+	ReturnSetInfo *result;
+} Verification;
+
 /*
  * Verifies a governed table: its triggers, its ledger, and each row.
  */
 static void
-verify_governed(ReturnSetInfo *result, Relation relation, const Governed *governed)
+verify_governed(Governed *governed, void *argument)
 {
+	Verification *verification = argument;
+	ReturnSetInfo *result = verification->result;
 	Oid			ledger_oid = governed_ledger(governed, true);
 	Relation	ledger;
 
-	verify_guards(result, relation);
+	verify_guards(result, verification->relation);
 	if (!OidIsValid(ledger_oid))
 	{
 		put_problem(result, NULL, psprintf("ledger \"%s.%s\" is missing",
@@ -1270,7 +1305,7 @@ verify_governed(ReturnSetInfo *result, Relation relation, const Governed *govern
 		return;
 	}
 	ledger = relation_open(ledger_oid, AccessShareLock);
-	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
+	if (ledger->rd_rel->relowner != verification->relation->rd_rel->relowner)
 		put_problem(result, NULL, psprintf("ledger \"%s\" belongs to another role than the table",
 										   governed->ledger));
 	verify_ledger(result, ledger, governed->key_column);
@@ -1301,7 +1336,7 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 		relation_close(ledger, NoLock);
 	}
 	if (!lost)
-		governed_pin(relation, false);	/* raises the error */
+		report_not_governed(relation);
 	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; ungovern what is left, if anything, and govern again",
 									   GUARD_TRIGGER, RelationGetRelationName(relation)));
 }
@@ -1313,35 +1348,40 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 Datum
 verify_fates(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Relation	relation;
+	Verification verification;
 	Identity	caller;
-	Governed   *governed;
 
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
-	relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
-	caller = become_owner(relation);
+	verification.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	verification.relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
 
-	governed = governed_pin(relation, true);
-	if (governed == NULL)
-		verify_unguarded(result, relation);
+	check_no_partition(verification.relation);
+
+	caller = become_owner(verification.relation);
+	if (!has_guard(verification.relation))
+		verify_unguarded(verification.result, verification.relation);
+	else if (lost_column(verification.relation) != NULL)
+		put_problem(verification.result, NULL,
+					psprintf("column \"%s\" is missing; give it its name back, or ungovern and govern again",
+							 lost_column(verification.relation)));
 	else
-	{
-		PG_TRY();
-		{
-			verify_governed(result, relation, governed);
-		}
-		PG_FINALLY();
-		{
-			governed_unpin(governed);
-		}
-		PG_END_TRY();
-	}
-
+		with_governed(verification.relation, verify_governed, &verification);
 	become_caller_again(caller);
-	relation_close(relation, NoLock);
+	relation_close(verification.relation, NoLock);
 	return (Datum) 0;
+}
+
+/*
+ * Adds the ledger rows that are missing; *argument becomes their number.
+ */
+static void
+backfill_governed(Governed *governed, void *argument)
+{
+	(void) governed_ledger(governed, false);
+	SPI_connect();
+	*(uint64 *) argument = record_missing_fates(governed);
+	SPI_finish();
 }
 
 /*
@@ -1353,28 +1393,15 @@ backfill_fates(PG_FUNCTION_ARGS)
 {
 	Relation	relation;
 	Identity	caller;
-	Governed   *governed;
-	volatile uint64 added = 0;
+	uint64		added = 0;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("backfill_fates()");
 	relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
 	check_governed_root(relation);
-	caller = become_owner(relation);
-	governed = governed_pin(relation, false);
-	PG_TRY();
-	{
-		(void) governed_ledger(governed, false);
-		SPI_connect();
-		added = record_missing_fates(governed);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
 
+	caller = become_owner(relation);
+	with_governed(relation, backfill_governed, &added);
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
 	PG_RETURN_INT64((int64) added);
@@ -1385,6 +1412,12 @@ backfill_fates(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------------
  */
 
+static void
+copy_graph(Governed *governed, void *argument)
+{
+	*(Datum *) argument = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
+}
+
 /*
  * Returns the lifecycle of a governed relation, as written in its guard, in
  * the current memory context.
@@ -1393,12 +1426,11 @@ static Jsonb *
 read_graph(Oid relid)
 {
 	Relation	relation = open_relation(relid, AccessShareLock);
-	Governed   *governed = governed_pin(relation, false);
-	char	   *graph = pstrdup(governed->graph);
+	Datum		graph = (Datum) 0;
 
-	governed_unpin(governed);
+	with_governed(relation, copy_graph, &graph);
 	relation_close(relation, AccessShareLock);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(graph)));
+	return DatumGetJsonbP(graph);
 }
 
 /*

@@ -10,7 +10,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-#include "guard.h"
+#include "governed.h"
 #include "petition_cas.h"
 
 PG_MODULE_MAGIC;
@@ -36,5 +36,5 @@ _PG_init(void)
 
 	MarkGUCPrefixReserved("petition_cas");
 
-	guard_init();
+	governed_init();
 }
