@@ -181,13 +181,15 @@ check_own_trigger(Relation relation, const Trigger *trigger, const char *name, i
 static void
 check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is_ledger)
 {
-	int			count = relation->trigdesc ? relation->trigdesc->numtriggers : 0;
+	/* a copy: the relation cache may rebuild its own at any catalog access */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	int			count = triggers ? triggers->numtriggers : 0;
 
 	*is_governed = false;
 	*is_ledger = false;
 	for (int i = 0; i < count; i++)
 	{
-		const Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &triggers->triggers[i];
 
 		if (is_own_function(trigger->tgfoid, "guard_fate"))
 		{
@@ -215,7 +217,7 @@ check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is
 static void
 check_no_relatives(Relation relation)
 {
-	const Trigger *guard = find_trigger(relation, GUARD_TRIGGER);
+	bool		is_clone = find_trigger(relation, GUARD_TRIGGER)->tgisclone;
 	Oid			relid = RelationGetRelid(relation);
 
 	if (relation->rd_rel->relkind == RELKIND_RELATION &&
@@ -223,7 +225,7 @@ check_no_relatives(Relation relation)
 		report_protected_relation(relation,
 								  "cannot make governed relation \"%s\" an inheritance parent",
 								  "Its guard would not see the rows of the child. Govern a partitioned table instead.");
-	if (has_superclass(relid) && !guard->tgisclone)
+	if (has_superclass(relid) && !is_clone)
 		report_protected_relation(relation,
 								  "cannot make governed relation \"%s\" an inheritance child or a partition",
 								  "Ungovern it first; to attach it as a partition, govern the partitioned table.");
@@ -411,9 +413,12 @@ check_typed_tables(Oid type_relid, Node *command, Oid guard_fate)
 	foreach(cell, find_guards(guard_fate))
 	{
 		Oid			relid = ((GuardTrigger *) lfirst(cell))->relid;
-		Relation	relation = relation_open(relid, AccessShareLock);
-		Oid			type = relation->rd_rel->reloftype;
+		Relation	relation = try_relation_open(relid, AccessShareLock);
+		Oid			type;
 
+		if (relation == NULL)
+			continue;
+		type = relation->rd_rel->reloftype;
 		relation_close(relation, NoLock);
 		if (OidIsValid(type) && get_typ_typrelid(type) == type_relid)
 			check_relation(relid, command, guard_fate);
@@ -633,8 +638,25 @@ check_dropped_table(const char *schema, const char *table, Oid guard_fate)
 }
 
 /*
- * Refuses the drop of the last index that makes a key one: of the governed
- * tables in that schema, and of their ledgers.
+ * Refuses the drop of the last index that makes a column of a relation a key;
+ * the format of the message takes the relation's name.  A relation that is not
+ * there (any more) has nothing to lose.
+ */
+static void
+check_key_kept(Oid relid, const char *column, const char *message, const char *hint)
+{
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (relation == NULL)
+		return;
+	if (!has_key_index(relation, column))
+		report_protected_relation(relation, message, hint);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Checks, after an index was dropped, the keys of the governed tables in its
+ * schema, and of their ledgers: of which table it was, nothing tells any more.
  */
 static void
 check_dropped_index(const char *schema, Oid guard_fate)
@@ -645,25 +667,15 @@ check_dropped_index(const char *schema, Oid guard_fate)
 	foreach(cell, find_guards(guard_fate))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		Oid			ledger = get_relname_relid(guard->ledger, guard->namespace);
-		Relation	relation;
 
 		if (guard->namespace != namespace)
 			continue;
-		relation = relation_open(guard->relid, AccessShareLock);
-		if (!has_key_index(relation, guard->key_column))
-			report_protected_relation(relation,
-									  "cannot drop the unique index on the key of governed relation \"%s\"",
-									  UNGOVERN_HINT);
-		relation_close(relation, AccessShareLock);
-		if (!OidIsValid(ledger))
-			continue;
-		relation = relation_open(ledger, AccessShareLock);
-		if (!has_key_index(relation, guard->key_column))
-			report_protected_relation(relation,
-									  "cannot drop the primary key of ledger \"%s\"",
-									  "It is what admits one fate a key.");
-		relation_close(relation, AccessShareLock);
+		check_key_kept(guard->relid, guard->key_column,
+					   "cannot drop the unique index on the key of governed relation \"%s\"",
+					   UNGOVERN_HINT);
+		check_key_kept(get_relname_relid(guard->ledger, namespace), guard->key_column,
+					   "cannot drop the primary key of ledger \"%s\"",
+					   "It is what admits one fate a key.");
 	}
 }
 
