@@ -82,7 +82,7 @@ CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) 
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION verify_fates(regclass) IS
-'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42501 if it is not the caller''s, 22004 for null.';
+'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -155,3 +155,31 @@ CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_stat
 
 COMMENT ON FUNCTION try_compare_and_swap(anyelement, text, text, text) IS
 'As compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
+
+--
+-- Storage guard against DDL
+--
+
+CREATE FUNCTION guard_ddl() RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_ddl() IS
+'Refuses DDL that weakens a governed table or its ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
+CREATE FUNCTION guard_drop() RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_drop() IS
+'Refuses the drop of a part of a governed table or its ledger: a trigger, a column, the key''s index, the ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
+CREATE EVENT TRIGGER petition_cas_ddl ON ddl_command_end EXECUTE FUNCTION guard_ddl();
+ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;
+
+COMMENT ON EVENT TRIGGER petition_cas_ddl IS
+'Refuses DDL that weakens a governed table or its ledger.';
+
+CREATE EVENT TRIGGER petition_cas_drop ON sql_drop EXECUTE FUNCTION guard_drop();
+ALTER EVENT TRIGGER petition_cas_drop ENABLE ALWAYS;
+
+COMMENT ON EVENT TRIGGER petition_cas_drop IS
+'Refuses the drop of a part of a governed table or its ledger.';

@@ -91,10 +91,10 @@ detail_number(StringInfo detail, const char *name, int64 value)
 void
 detail_timestamp(StringInfo detail, const char *name, TimestampTz value)
 {
-	char		text[MAXDATELEN + 1];
+	char		iso[MAXDATELEN + 1];
 
-	JsonEncodeDateTime(text, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
-	detail_text(detail, name, text);
+	JsonEncodeDateTime(iso, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+	detail_text(detail, name, iso);
 }
 
 /*
@@ -170,6 +170,9 @@ report_concurrent_modification(const Refusal *refusal)
 					refusal->key, RelationGetRelationName(refusal->relation),
 					refusal->expected_state, refusal->current_state),
 			 errdetail_internal("%s", refusal_detail(refusal)),
+			 refusal->is_fated ?
+			 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
+					 refusal->current_state) :
 			 errhint("Nothing was changed. Read the row again and decide on the state that it has now."),
 			 errtable(refusal->relation)));
 }
@@ -224,6 +227,9 @@ report_invalid_transition(const Refusal *refusal)
 					refusal->key, RelationGetRelationName(refusal->relation),
 					refusal->current_state, refusal->new_state),
 			 errdetail_internal("%s", refusal_detail(refusal)),
+			 refusal->nallowed == 0 ?
+			 errhint("The lifecycle does not know \"%s\", so it leads nowhere. extend_lifecycle can add it.",
+					 refusal->current_state) :
 			 errhint("The lifecycle leads from \"%s\" to: %s.", refusal->current_state, allowed.data),
 			 errtable(refusal->relation)));
 }
@@ -272,7 +278,7 @@ report_ledger_conflict(const Refusal *refusal, const char *ledger)
 			 errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
 					refusal->key, RelationGetRelationName(refusal->relation), ledger),
 			 errdetail_internal("%s", refusal_detail(refusal)),
-			 errhint("An earlier row with this key got its fate, which is for ever. verify_fates shows it."),
+			 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever. The table's owner sees it with verify_fates."),
 			 errtable(refusal->relation)));
 }
 

@@ -43,14 +43,17 @@ extern char *detail_end(StringInfo detail);
 typedef struct Refusal
 {
 	Relation	relation;
-	const char *key;			/* the key's text, or NULL to withhold the row's values */
+	const char *key;			/* the key's text, or NULL to withhold the
+								 * row's values */
 	bool		is_petition;	/* the detail speaks of submission_id */
 	const char *expected_state;
 	const char *current_state;	/* NULL if there is no row */
 	const char *new_state;
+	bool		is_fated;		/* is current_state a fate? */
 	const char **allowed;		/* where current_state leads */
 	int			nallowed;
-	const char *assigned_by;	/* of the fate that stands, or NULL if not known */
+	const char *assigned_by;	/* of the fate that stands, or NULL if not
+								 * known */
 	TimestampTz assigned_at;
 } Refusal;
 

@@ -45,7 +45,7 @@
 #include "utils/uuid.h"
 
 #include "errors.h"
-#include "guard.h"
+#include "governed.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
 PG_FUNCTION_INFO_V1(try_assign_fate);
@@ -72,6 +72,7 @@ static const char *const outcome_names[] = {
 /* One call: what is to be swapped, and what became of it */
 typedef struct Swap
 {
+	FunctionCallInfo fcinfo;
 	Relation	relation;
 	Governed   *governed;
 	bool		is_petition;
@@ -79,12 +80,15 @@ typedef struct Swap
 	Datum		key;
 	const char *expected_state;
 	const char *new_state;
-	bool		is_transition;	/* is that on the graph, and where it has to be, a fate? */
+	bool		is_transition;	/* is that on the graph, and where it has to
+								 * be, a fate? */
 	text	   *reason;			/* or NULL */
 
-	const char *current_state;	/* once the swap is over; NULL if there is no row */
+	const char *current_state;	/* once the swap is over; NULL if there is no
+								 * row */
 	HeapTuple	row;			/* what the UPDATE returned */
 	TupleDesc	row_desc;
+	Datum		result;			/* of the function */
 } Swap;
 
 /* ----------------------------------------------------------------------
@@ -261,7 +265,7 @@ open_petitions(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" does not exist", PETITION_TABLE),
-				 errhint("Call create_petitions(), or set the search_path to the schema that has it.")));
+				 errhint("Call create_petitions(), or set the search_path to the schema that has it, on which you need USAGE.")));
 	return table_open(relid, NoLock);
 }
 
@@ -310,8 +314,9 @@ find_named_state(const Swap *swap, const char *state)
  * follow the key, and looks the states up.  The relation is governed.
  */
 static void
-read_arguments(Swap *swap, FunctionCallInfo fcinfo, int first)
+read_arguments(Swap *swap, int first)
 {
+	FunctionCallInfo fcinfo = swap->fcinfo;
 	int			from;
 	int			to;
 
@@ -682,7 +687,8 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.current_state = swap->current_state;
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
-	if (current != NO_STATE && lifecycle_is_fate(lifecycle, current))
+	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
+	if (refusal.is_fated)
 		read_assignment(swap, &refusal);
 
 	if (outcome == NOT_FOUND)
@@ -701,35 +707,6 @@ report_outcome(Swap *swap, Outcome outcome)
  * One row
  * ----------------------------------------------------------------------
  */
-
-/*
- * What a function does with its swap while a pin is held on what governs the
- * relation; returns the function's result, in the context it was called in.
- */
-typedef Datum (*SwapFunction) (Swap *swap, FunctionCallInfo fcinfo);
-
-/*
- * Pins what governs the swap's relation, which is open, calls the function,
- * and closes the relation again; its lock stays, as after any UPDATE.
- */
-static Datum
-with_governed(Swap *swap, FunctionCallInfo fcinfo, SwapFunction function)
-{
-	volatile Datum result = (Datum) 0;
-
-	swap->governed = governed_pin(swap->relation, false);
-	PG_TRY();
-	{
-		result = function(swap, fcinfo);
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(swap->governed);
-	}
-	PG_END_TRY();
-	relation_close(swap->relation, NoLock);
-	return result;
-}
 
 /*
  * Returns the row that the UPDATE of assign_fate returned, as a value of the
@@ -765,8 +742,9 @@ make_petition(const Swap *swap, Oid type)
  * current memory context.
  */
 static Datum
-make_attempt(const Swap *swap, Outcome outcome, FunctionCallInfo fcinfo)
+make_attempt(const Swap *swap, Outcome outcome)
 {
+	FunctionCallInfo fcinfo = swap->fcinfo;
 	TupleDesc	desc = fcinfo->flinfo->fn_extra;
 	Datum		values[2] = {0};
 	bool		nulls[2] = {false, swap->current_state == NULL};
@@ -791,7 +769,7 @@ make_attempt(const Swap *swap, Outcome outcome, FunctionCallInfo fcinfo)
  * Returns what the swap's function returns, in the current memory context.
  */
 static Datum
-make_result(const Swap *swap, Outcome outcome, FunctionCallInfo fcinfo)
+make_result(const Swap *swap, Outcome outcome)
 {
 	bool		isnull;
 
@@ -799,11 +777,11 @@ make_result(const Swap *swap, Outcome outcome, FunctionCallInfo fcinfo)
 	{
 		case PETITION_ASSIGN:
 		case PETITION_ASSIGN_REASON:
-			return make_petition(swap, get_func_rettype(fcinfo->flinfo->fn_oid));
+			return make_petition(swap, get_func_rettype(swap->fcinfo->flinfo->fn_oid));
 		case ROW_SWAP:
 			return datumCopy(SPI_getbinval(swap->row, swap->row_desc, 2, &isnull), false, -1);
 		default:
-			return make_attempt(swap, outcome, fcinfo);
+			return make_attempt(swap, outcome);
 	}
 }
 
@@ -811,23 +789,25 @@ make_result(const Swap *swap, Outcome outcome, FunctionCallInfo fcinfo)
  * Swaps one row: reads the arguments, makes the swap, and raises an error if
  * the row was not swapped, or returns the outcome where the function does that.
  */
-static Datum
-swap_row(Swap *swap, FunctionCallInfo fcinfo)
+static void
+swap_row(Governed *governed, void *argument)
 {
+	Swap	   *swap = argument;
+	FunctionCallInfo fcinfo = swap->fcinfo;
 	MemoryContext caller = CurrentMemoryContext;
 	Outcome		outcome;
-	Datum		result;
 
+	swap->governed = governed;
 	if (swap->is_petition)
 	{
 		check_petition_columns(swap);
 		swap->key = PG_GETARG_DATUM(0);
-		read_arguments(swap, fcinfo, 1);
+		read_arguments(swap, 1);
 	}
 	else
 	{
 		swap->key = parse_key(swap->governed, text_to_cstring(PG_GETARG_TEXT_PP(1)));
-		read_arguments(swap, fcinfo, 2);
+		read_arguments(swap, 2);
 	}
 
 	SPI_connect();
@@ -837,9 +817,21 @@ swap_row(Swap *swap, FunctionCallInfo fcinfo)
 								swap->statement == ROW_SWAP))
 		report_outcome(swap, outcome);
 	MemoryContextSwitchTo(caller);
-	result = make_result(swap, outcome, fcinfo);
+	swap->result = make_result(swap, outcome);
 	SPI_finish();
-	return result;
+}
+
+/*
+ * Does the work of a call on its relation, which is open, and closes that; its
+ * lock stays until the transaction ends, as after any UPDATE.
+ */
+static Datum
+run_swap(Swap *swap, FunctionCallInfo fcinfo, GovernedWork work)
+{
+	swap->fcinfo = fcinfo;
+	with_governed(swap->relation, work, swap);
+	relation_close(swap->relation, NoLock);
+	return swap->result;
 }
 
 /*
@@ -855,7 +847,7 @@ swap_petition(FunctionCallInfo fcinfo, KeptStatement statement, const char *func
 	swap.is_petition = true;
 	swap.statement = statement;
 	swap.relation = open_petitions();
-	return with_governed(&swap, fcinfo, swap_row);
+	return run_swap(&swap, fcinfo, swap_row);
 }
 
 /*
@@ -870,7 +862,7 @@ swap_subject(FunctionCallInfo fcinfo, KeptStatement statement, const char *funct
 	check_not_null(fcinfo, 1, "key");
 	swap.statement = statement;
 	swap.relation = open_subject(fcinfo);
-	return with_governed(&swap, fcinfo, swap_row);
+	return run_swap(&swap, fcinfo, swap_row);
 }
 
 /*
@@ -970,7 +962,7 @@ collect_items(Bulk *bulk, const Datum *ids, int count)
 static BulkItem *
 find_item(const Bulk *bulk, Datum id)
 {
-	BulkItem	wanted;
+	BulkItem	wanted = {0};
 
 	wanted.id = *DatumGetUUIDP(id);
 	return bsearch(&wanted, bulk->items, bulk->count, sizeof(BulkItem), compare_items);
@@ -1179,15 +1171,22 @@ read_ids(ArrayType *array, int *count)
 	return ids;
 }
 
-static Datum
-swap_petitions(Swap *swap, FunctionCallInfo fcinfo)
+/*
+ * Swaps many petitions: reads the arguments, makes the swaps and returns their
+ * outcomes as rows.
+ */
+static void
+swap_petitions(Governed *governed, void *argument)
 {
+	Swap	   *swap = argument;
+	FunctionCallInfo fcinfo = swap->fcinfo;
 	Bulk		bulk = {0};
 	int			count;
 	Datum	   *ids = read_ids(PG_GETARG_ARRAYTYPE_P(0), &count);
 
+	swap->governed = governed;
 	check_petition_columns(swap);
-	read_arguments(swap, fcinfo, 1);
+	read_arguments(swap, 1);
 	bulk.swap = swap;
 	collect_items(&bulk, ids, count);
 
@@ -1195,7 +1194,6 @@ swap_petitions(Swap *swap, FunctionCallInfo fcinfo)
 	make_bulk_swap(&bulk);
 	put_results((ReturnSetInfo *) fcinfo->resultinfo, &bulk, ids, count);
 	SPI_finish();
-	return (Datum) 0;
 }
 
 /*
@@ -1213,5 +1211,5 @@ assign_fates(PG_FUNCTION_ARGS)
 	swap.is_petition = true;
 	swap.statement = PETITION_BULK;
 	swap.relation = open_petitions();
-	return with_governed(&swap, fcinfo, swap_petitions);
+	return run_swap(&swap, fcinfo, swap_petitions);
 }

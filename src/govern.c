@@ -23,6 +23,7 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
@@ -51,8 +52,10 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "govern.h"
+#include "governed.h"
 #include "guard.h"
-#include "lifecycle.h"
+#include "petition_cas.h"
 
 /* How many rows are named where many are wrong */
 #define NAMED_ROWS 5
@@ -150,13 +153,24 @@ become_caller_again(Identity before)
 }
 
 /*
- * Executes a command that returns no rows; connected to SPI.
+ * Executes a command that returns no rows, which the DDL guard lets pass as
+ * our own; connected to SPI.
  */
 static void
 execute_command(const char *command)
 {
-	int			result = SPI_execute(command, false, 0);
+	volatile int result = 0;
 
+	petition_cas_own_ddl = true;
+	PG_TRY();
+	{
+		result = SPI_execute(command, false, 0);
+	}
+	PG_FINALLY();
+	{
+		petition_cas_own_ddl = false;
+	}
+	PG_END_TRY();
 	if (result < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(result));
 }
@@ -218,13 +232,36 @@ state_array(const Governed *governed, const char **names, int count, Oid *type)
 										   sizeof(Oid), true, TYPALIGN_INT));
 }
 
+static bool
+has_enum_label(Oid type, const char *state)
+{
+	return SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(state));
+}
+
+/*
+ * Has an enum a value for every state of a lifecycle, given as its JSON text?
+ */
+bool
+has_all_states(Oid enum_type, const char *graph)
+{
+	Datum		json = DirectFunctionCall1(jsonb_in, CStringGetDatum(graph));
+	Lifecycle  *parsed = lifecycle_parse(DatumGetJsonbP(json));
+
+	for (int i = 0; i < parsed->nstates; i++)
+	{
+		if (!has_enum_label(enum_type, parsed->states[i].name))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Raises 22023 for a state that a column of enum type has no label for.
  */
 static void
 check_enum_label(Oid type, const char *state)
 {
-	if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(state)))
+	if (has_enum_label(type, state))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -467,7 +504,10 @@ record_missing_fates(const Governed *governed)
  * ----------------------------------------------------------------------
  */
 
-static bool
+/*
+ * Is the relation a ledger?  The trigger that guards it says so.
+ */
+bool
 is_ledger(Relation relation)
 {
 	const Trigger *trigger = find_trigger(relation, LEDGER_TRIGGER);
@@ -505,7 +545,8 @@ check_relation_kind(Relation relation)
 				 errmsg("cannot govern \"%s\": it is a partition", name),
 				 errhint("Govern the partitioned table that it belongs to.")));
 	if (has_superclass(RelationGetRelid(relation)) ||
-		(relkind == RELKIND_RELATION && has_subclass(RelationGetRelid(relation))))
+		(relkind == RELKIND_RELATION &&
+		 find_inheritance_children(RelationGetRelid(relation), NoLock) != NIL))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot govern \"%s\": it is an inheritance parent or child", name),
@@ -556,12 +597,21 @@ is_key_index(Relation index, Form_pg_attribute key)
 							BTEqualStrategyNumber) == equality;
 }
 
-static bool
-has_key_index(Relation relation, Form_pg_attribute key)
+/*
+ * Has the relation a column of that name that can be a key, having a unique
+ * index of its own?
+ */
+bool
+has_key_index(Relation relation, const char *column)
 {
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+	Form_pg_attribute key;
 	bool		found = false;
 	ListCell   *cell;
 
+	if (attno <= 0)
+		return false;
+	key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 	foreach(cell, RelationGetIndexList(relation))
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
@@ -581,7 +631,7 @@ check_key_column(Relation relation, AttrNumber attno)
 {
 	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 
-	if (!has_key_index(relation, key))
+	if (!has_key_index(relation, NameStr(key->attname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot govern relation \"%s\" by column \"%s\": it has no unique index of its own",
@@ -686,7 +736,28 @@ create_ledger(Relation relation, AttrNumber key_attno, const char *ledger)
 }
 
 /*
- * Says why a relation cannot be the ledger of a table, or returns NULL.
+ * Has the relation the columns of a ledger, apart from the key?
+ */
+bool
+has_ledger_columns(Relation ledger)
+{
+	for (int i = 0; i < lengthof(ledger_columns); i++)
+	{
+		AttrNumber	attno = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
+
+		if (attno <= 0 ||
+			TupleDescAttr(RelationGetDescr(ledger), attno - 1)->atttypid != ledger_columns[i].type)
+			return false;
+	}
+	return true;
+}
+
+#define OTHER_KEY_COLUMN "it has another key column"
+
+/*
+ * Says why a relation cannot be the ledger of a table, or returns NULL.  That
+ * its triggers are gone, as they are after DROP EXTENSION CASCADE, does not
+ * matter: govern creates them.
  */
 static const char *
 ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
@@ -695,94 +766,42 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	TupleDesc	desc = RelationGetDescr(ledger);
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), NameStr(key->attname));
 
-	if (!is_ledger(ledger))
-		return "it is not a ledger";
+	if (ledger->rd_rel->relkind != RELKIND_RELATION &&
+		ledger->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return "it is not a table";
+	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return "a crash would empty it";
+	if (!has_ledger_columns(ledger))
+		return "it has not the columns of a ledger";
 	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
 		return "it has another owner";
 	if (attno <= 0 ||
 		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
 		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
-		return "it has another key column";
-	for (int i = 0; i < lengthof(ledger_columns); i++)
-	{
-		AttrNumber	number = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
-
-		if (number <= 0 || TupleDescAttr(desc, number - 1)->atttypid != ledger_columns[i].type)
-			return "its columns are not those of a ledger";
-	}
-
-	return has_key_index(ledger, TupleDescAttr(desc, attno - 1)) ?
+		return OTHER_KEY_COLUMN;
+	return has_key_index(ledger, NameStr(key->attname)) ?
 		NULL : "its key column has no primary key";
 }
 
 /*
- * Is the relation named as ledger by the arguments of a guard trigger?
- * (pg_trigger.tgargs: each argument with a NUL behind it.)
- */
-static bool
-trigger_names_ledger(HeapTuple trigger, TupleDesc desc, const char *ledger)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
-	bytea	   *arguments;
-	const char *argument;
-
-	if (isnull || ((Form_pg_trigger) GETSTRUCT(trigger))->tgnargs < 3)
-		return false;
-	arguments = DatumGetByteaPP(value);
-	argument = VARDATA_ANY(arguments);
-	for (int i = 0; i < 2; i++)
-		argument += strlen(argument) + 1;
-	return strcmp(argument, ledger) == 0;
-}
-
-/*
  * Does the guard of another table than that one write into the ledger of that
- * name in its schema?  Every guard depends on guard_fate, whose OID is given;
- * the guards of partitions only follow their parent's.
+ * name in its schema?
  */
 static bool
 is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		used = false;
+	ListCell   *cell;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(guard_fate));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
-	while (!used && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(cell, find_guards(guard_fate))
 	{
-		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(tuple);
-		ScanKeyData key;
-		SysScanDesc trigger_scan;
-		HeapTuple	trigger;
+		const GuardTrigger *guard = lfirst(cell);
 
-		if (dependency->classid != TriggerRelationId)
-			continue;
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(dependency->objid));
-		trigger_scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-		trigger = systable_getnext(trigger_scan);
-		if (HeapTupleIsValid(trigger))
-		{
-			Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
-
-			used = !OidIsValid(form->tgparentid) && form->tgrelid != RelationGetRelid(relation) &&
-				get_rel_namespace(form->tgrelid) == RelationGetNamespace(relation) &&
-				trigger_names_ledger(trigger, RelationGetDescr(triggers), ledger);
-		}
-		systable_endscan(trigger_scan);
+		if (guard->relid != RelationGetRelid(relation) &&
+			guard->namespace == RelationGetNamespace(relation) &&
+			strcmp(guard->ledger, ledger) == 0)
+			return true;
 	}
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	table_close(depend, AccessShareLock);
-	return used;
+	return false;
 }
 
 /*
@@ -799,6 +818,8 @@ check_existing_ledger(Oid existing, Relation relation, AttrNumber key_attno, boo
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
 						RelationGetRelationName(ledger), RelationGetRelationName(relation), misfit),
+				 strcmp(misfit, OTHER_KEY_COLUMN) == 0 ?
+				 errhint("If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.") :
 				 errhint("The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
 	relation_close(ledger, NoLock);
 }
@@ -837,15 +858,6 @@ choose_ledger(Relation relation, AttrNumber key_attno, Oid guard_fate, bool *exi
  * The triggers
  * ----------------------------------------------------------------------
  */
-
-/*
- * Returns the schema that the extension is in: that of the function called.
- */
-static char *
-own_schema(FunctionCallInfo fcinfo)
-{
-	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-}
 
 /*
  * Creates or replaces one of our triggers and lets it fire always; connected
@@ -910,14 +922,13 @@ static bool
 collect_bad_row(const Governed *governed, const Disagreement *disagreement, void *state)
 {
 	BadRows    *bad = state;
-	bool		unknown = disagreement->state == NULL ||
-		lifecycle_find(governed->lifecycle, disagreement->state,
-					   strlen(disagreement->state)) == NO_STATE;
 
 	if (!disagreement->has_row)
 		return true;
 	if (bad->count == 0)
-		bad->unknown_state = unknown;
+		bad->unknown_state = disagreement->state == NULL ||
+			lifecycle_find(governed->lifecycle, disagreement->state,
+						   strlen(disagreement->state)) == NO_STATE;
 	appendStringInfo(&bad->list, "%sRow \"%s\": %s.", bad->count > 0 ? "\n" : "",
 					 disagreement->key, describe_disagreement(governed, disagreement));
 	return ++bad->count < NAMED_ROWS;
@@ -957,22 +968,29 @@ check_rows(const Governed *governed)
  * with lifecycle and ledger.
  */
 static void
-take_over_rows(Oid relid)
+take_over_rows(Governed *governed, void *argument)
 {
-	Relation	relation = table_open(relid, NoLock);
-	Governed   *governed = governed_pin(relation, false);
+	record_missing_fates(governed);
+	check_rows(governed);
+}
 
-	PG_TRY();
-	{
-		record_missing_fates(governed);
-		check_rows(governed);
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-	table_close(relation, NoLock);
+/*
+ * Does for a partition, which was attached to a governed table, what govern
+ * does for the rows of a table; as the topmost table's owner, which the ledger
+ * belongs to.
+ */
+void
+take_over_partition(Relation partition)
+{
+	Relation	root = table_open(llast_oid(get_partition_ancestors(RelationGetRelid(partition))),
+								  AccessShareLock);
+	Identity	caller = become_owner(root);
+
+	SPI_connect();
+	with_governed(partition, take_over_rows, NULL);
+	SPI_finish();
+	become_caller_again(caller);
+	table_close(root, AccessShareLock);
 }
 
 /*
@@ -984,8 +1002,7 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 				const char *key_column, const char *state_column)
 {
 	char	   *schema = own_schema(fcinfo);
-	Oid			guard_fate = LookupFuncName(list_make2(makeString(schema), makeString("guard_fate")),
-											0, NULL, false);
+	Oid			guard_fate = own_function(schema, "guard_fate");
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
@@ -1019,7 +1036,9 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 	create_guard(table_name, schema, key_column, state_column, ledger, graph);
 	create_trigger(table_name, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
-	take_over_rows(relid);
+	relation = table_open(relid, NoLock);
+	with_governed(relation, take_over_rows, NULL);
+	table_close(relation, NoLock);
 	SPI_finish();
 
 	become_caller_again(caller);
@@ -1042,18 +1061,28 @@ govern(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raises 55000 for a relation that is not governed; for a partition says what
- * is.
+ * Raises 42809 for a partition, whose guard is only its parent's.
  */
 static void
-check_governed_root(Relation relation)
+check_no_partition(Relation relation)
 {
 	if (relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("relation \"%s\" is a partition", RelationGetRelationName(relation)),
 				 errhint("Name the partitioned table that it belongs to.")));
-	governed_unpin(governed_pin(relation, false));
+}
+
+/*
+ * Raises 42809 for a partition, and 55000 for another relation that has no
+ * guard.
+ */
+static void
+check_governed_root(Relation relation)
+{
+	check_no_partition(relation);
+	if (!has_guard(relation))
+		report_not_governed(relation);
 }
 
 /*
@@ -1069,19 +1098,53 @@ ungovern(PG_FUNCTION_ARGS)
 
 	check_not_null(fcinfo, 0, "relation");
 	relation = open_owned_relation(PG_GETARG_OID(0), AccessExclusiveLock);
-	check_governed_root(relation);
+	/* somebody may have dropped the guard and left the other trigger */
+	if (find_trigger(relation, TRUNCATE_TRIGGER) == NULL)
+		check_governed_root(relation);
 	caller = become_owner(relation);
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 									   RelationGetRelationName(relation));
 	relation_close(relation, NoLock);
 
 	SPI_connect();
-	execute_command(psprintf("DROP TRIGGER %s ON %s", GUARD_TRIGGER, table));
+	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
 	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
 
 	become_caller_again(caller);
 	PG_RETURN_VOID();
+}
+
+/* What extend_lifecycle works with */
+typedef struct Extension
+{
+	Relation	relation;
+	Jsonb	   *transitions;
+	char	   *schema;			/* of our functions */
+	Jsonb	   *extended;		/* the result */
+} Extension;
+
+/*
+ * Extends the lifecycle of a table by replacing its guard; closes the table.
+ */
+static void
+extend_governed(Governed *governed, void *argument)
+{
+	Extension  *extension = argument;
+	Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														   CStringGetDatum(governed->graph)));
+	Lifecycle  *parsed = lifecycle_extend(graph, extension->transitions);
+
+	check_states_fit(extension->relation, governed->state_attno, parsed);
+	extension->extended = lifecycle_to_jsonb(parsed);
+
+	/* ALTER TABLE refuses to work on a table that is open */
+	relation_close(extension->relation, NoLock);
+	SPI_connect();
+	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
+				 extension->schema, governed->key_column, governed->state_column,
+				 governed->ledger, extension->extended);
+	SPI_finish();
 }
 
 /*
@@ -1092,40 +1155,20 @@ ungovern(PG_FUNCTION_ARGS)
 Datum
 extend_lifecycle(PG_FUNCTION_ARGS)
 {
-	Relation	relation;
+	Extension	extension = {0};
 	Identity	caller;
-	Governed   *governed;
-	Jsonb	   *volatile extended = NULL;
 
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "transitions");
-	relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
-	check_governed_root(relation);
-	caller = become_owner(relation);
-	governed = governed_pin(relation, false);
-	PG_TRY();
-	{
-		Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph)));
-		Lifecycle  *parsed = lifecycle_extend(graph, PG_GETARG_JSONB_P(1));
+	extension.relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	extension.transitions = PG_GETARG_JSONB_P(1);
+	extension.schema = own_schema(fcinfo);
+	check_governed_root(extension.relation);
 
-		check_states_fit(relation, governed->state_attno, parsed);
-		extended = lifecycle_to_jsonb(parsed);
-		relation_close(relation, NoLock);
-
-		SPI_connect();
-		create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
-					 own_schema(fcinfo), governed->key_column, governed->state_column,
-					 governed->ledger, extended);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
-
+	caller = become_owner(extension.relation);
+	with_governed(extension.relation, extend_governed, &extension);
 	become_caller_again(caller);
-	PG_RETURN_JSONB_P(extended);
+	PG_RETURN_JSONB_P(extension.extended);
 }
 
 /*
@@ -1148,9 +1191,7 @@ create_petitions(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("no schema has been selected to create in")));
 	table = quote_qualified_identifier(get_namespace_name(linitial_oid(path)), "petition_submissions");
-	graph = OidFunctionCall0(LookupFuncName(list_make2(makeString(own_schema(fcinfo)),
-													   makeString("petition_lifecycle")),
-											0, NULL, false));
+	graph = OidFunctionCall0(own_function(own_schema(fcinfo), "petition_lifecycle"));
 
 	SPI_connect();
 	execute_command(psprintf("CREATE TABLE %s ("
@@ -1235,11 +1276,9 @@ verify_guards(ReturnSetInfo *result, Relation relation)
 static void
 verify_ledger(ReturnSetInfo *result, Relation ledger, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
-
 	verify_trigger(result, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
 	verify_trigger(result, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRUNCATE_TRIGGER_TYPE);
-	if (attno <= 0 || !has_key_index(ledger, TupleDescAttr(RelationGetDescr(ledger), attno - 1)))
+	if (!has_key_index(ledger, key_column))
 		put_problem(result, NULL, psprintf("ledger \"%s\" has no primary key on \"%s\"",
 										   RelationGetRelationName(ledger), key_column));
 }
@@ -1253,16 +1292,25 @@ put_disagreement(const Governed *governed, const Disagreement *disagreement, voi
 	return true;
 }
 
+/* What verify_fates works with */
+typedef struct Verification
+{
+	Relation	relation;
+	ReturnSetInfo *result;
+} Verification;
+
 /*
  * Verifies a governed table: its triggers, its ledger, and each row.
  */
 static void
-verify_governed(ReturnSetInfo *result, Relation relation, const Governed *governed)
+verify_governed(Governed *governed, void *argument)
 {
+	Verification *verification = argument;
+	ReturnSetInfo *result = verification->result;
 	Oid			ledger_oid = governed_ledger(governed, true);
 	Relation	ledger;
 
-	verify_guards(result, relation);
+	verify_guards(result, verification->relation);
 	if (!OidIsValid(ledger_oid))
 	{
 		put_problem(result, NULL, psprintf("ledger \"%s.%s\" is missing",
@@ -1270,7 +1318,7 @@ verify_governed(ReturnSetInfo *result, Relation relation, const Governed *govern
 		return;
 	}
 	ledger = relation_open(ledger_oid, AccessShareLock);
-	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
+	if (ledger->rd_rel->relowner != verification->relation->rd_rel->relowner)
 		put_problem(result, NULL, psprintf("ledger \"%s\" belongs to another role than the table",
 										   governed->ledger));
 	verify_ledger(result, ledger, governed->key_column);
@@ -1301,8 +1349,8 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 		relation_close(ledger, NoLock);
 	}
 	if (!lost)
-		governed_pin(relation, false);	/* raises the error */
-	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; ungovern what is left, if anything, and govern again",
+		report_not_governed(relation);
+	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; govern the relation again",
 									   GUARD_TRIGGER, RelationGetRelationName(relation)));
 }
 
@@ -1313,35 +1361,40 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 Datum
 verify_fates(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Relation	relation;
+	Verification verification;
 	Identity	caller;
-	Governed   *governed;
 
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
-	relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
-	caller = become_owner(relation);
+	verification.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	verification.relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
 
-	governed = governed_pin(relation, true);
-	if (governed == NULL)
-		verify_unguarded(result, relation);
+	check_no_partition(verification.relation);
+
+	caller = become_owner(verification.relation);
+	if (!has_guard(verification.relation))
+		verify_unguarded(verification.result, verification.relation);
+	else if (lost_column(verification.relation) != NULL)
+		put_problem(verification.result, NULL,
+					psprintf("column \"%s\" is missing; give it its name back, or ungovern and govern again",
+							 lost_column(verification.relation)));
 	else
-	{
-		PG_TRY();
-		{
-			verify_governed(result, relation, governed);
-		}
-		PG_FINALLY();
-		{
-			governed_unpin(governed);
-		}
-		PG_END_TRY();
-	}
-
+		with_governed(verification.relation, verify_governed, &verification);
 	become_caller_again(caller);
-	relation_close(relation, NoLock);
+	relation_close(verification.relation, NoLock);
 	return (Datum) 0;
+}
+
+/*
+ * Adds the ledger rows that are missing; *argument becomes their number.
+ */
+static void
+backfill_governed(Governed *governed, void *argument)
+{
+	(void) governed_ledger(governed, false);
+	SPI_connect();
+	*(uint64 *) argument = record_missing_fates(governed);
+	SPI_finish();
 }
 
 /*
@@ -1353,28 +1406,15 @@ backfill_fates(PG_FUNCTION_ARGS)
 {
 	Relation	relation;
 	Identity	caller;
-	Governed   *governed;
-	volatile uint64 added = 0;
+	uint64		added = 0;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("backfill_fates()");
 	relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
 	check_governed_root(relation);
-	caller = become_owner(relation);
-	governed = governed_pin(relation, false);
-	PG_TRY();
-	{
-		(void) governed_ledger(governed, false);
-		SPI_connect();
-		added = record_missing_fates(governed);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		governed_unpin(governed);
-	}
-	PG_END_TRY();
 
+	caller = become_owner(relation);
+	with_governed(relation, backfill_governed, &added);
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
 	PG_RETURN_INT64((int64) added);
@@ -1385,6 +1425,12 @@ backfill_fates(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------------
  */
 
+static void
+copy_graph(Governed *governed, void *argument)
+{
+	*(Datum *) argument = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
+}
+
 /*
  * Returns the lifecycle of a governed relation, as written in its guard, in
  * the current memory context.
@@ -1393,12 +1439,11 @@ static Jsonb *
 read_graph(Oid relid)
 {
 	Relation	relation = open_relation(relid, AccessShareLock);
-	Governed   *governed = governed_pin(relation, false);
-	char	   *graph = pstrdup(governed->graph);
+	Datum		graph = (Datum) 0;
 
-	governed_unpin(governed);
+	with_governed(relation, copy_graph, &graph);
 	relation_close(relation, AccessShareLock);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(graph)));
+	return DatumGetJsonbP(graph);
 }
 
 /*

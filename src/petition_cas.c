@@ -10,12 +10,14 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-#include "guard.h"
+#include "governed.h"
 #include "petition_cas.h"
 
 PG_MODULE_MAGIC;
 
 char	   *petition_cas_actor = NULL;
+bool		petition_cas_allow_unguard = false;
+bool		petition_cas_own_ddl = false;
 
 void		_PG_init(void);
 
@@ -34,7 +36,16 @@ _PG_init(void)
 							   0,
 							   NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("petition_cas.allow_unguard",
+							 "Lets DDL weaken governed tables.",
+							 "For pg_restore --clean and emergencies; verify_fates tells what was weakened.",
+							 &petition_cas_allow_unguard,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("petition_cas");
 
-	guard_init();
+	governed_init();
 }
