@@ -1,0 +1,1 @@
+\ir ../rivals/3_plpgsql.setup.sql

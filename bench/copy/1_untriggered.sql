@@ -1,0 +1,2 @@
+-- untriggered table
+COPY petition_submissions (id, text, state) FROM :'file';

@@ -1,0 +1,2 @@
+-- governed table
+COPY petition_submissions (id, text, state) FROM :'file';

@@ -1,0 +1,2 @@
+-- table with a PL/pgSQL trigger
+COPY petition_submissions (id, text, state) FROM :'file';

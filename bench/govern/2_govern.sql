@@ -1,0 +1,2 @@
+-- petition_cas: govern
+SELECT govern('petition_submissions', petition_lifecycle());

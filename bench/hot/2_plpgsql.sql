@@ -1,0 +1,2 @@
+-- PL/pgSQL function and trigger, told the outcome
+SELECT * FROM try_decide(:id, 'DELIBERATING', 'ACKNOWLEDGED');

@@ -1,0 +1,2 @@
+-- PL/pgSQL function and trigger
+SELECT * FROM decide(:id, 'DELIBERATING', 'ACKNOWLEDGED');

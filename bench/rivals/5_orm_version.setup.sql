@@ -1,0 +1,2 @@
+\ir ../petitions.sql
+ALTER TABLE petition_submissions ADD COLUMN version integer NOT NULL DEFAULT 0;

@@ -1,0 +1,2 @@
+-- petition_cas: assign_fate
+SELECT assign_fate(:id, 'DELIBERATING', 'ACKNOWLEDGED');

@@ -1,0 +1,2 @@
+-- governed table
+UPDATE petition_submissions SET realm = 'north', updated_at = now() WHERE id = :id;
