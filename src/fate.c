@@ -277,13 +277,21 @@ open_subject(FunctionCallInfo fcinfo)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
+	Relation	relation;
 
 	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument \"subject\" does not have the row type of a table"),
 				 errhint("Name the table by a null of its row type, such as null::orders.")));
-	return relation_open(relid, RowExclusiveLock);
+
+	/* somebody may have dropped it while we waited for the lock */
+	relation = try_relation_open(relid, RowExclusiveLock);
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation of argument \"subject\" does not exist")));
+	return relation;
 }
 
 /*
@@ -679,7 +687,8 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.current_state = swap->current_state;
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
-	if (current != NO_STATE && lifecycle_is_fate(lifecycle, current))
+	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
+	if (refusal.is_fated)
 		read_assignment(swap, &refusal);
 
 	if (outcome == NOT_FOUND)
