@@ -63,30 +63,27 @@ static void check_relation(Oid relid, Event *event);
 	"Call ungovern, alter the table and its ledger, and govern again."
 
 /*
- * Checks that a function is called by the event trigger that it is for, and
- * returns what that is called with; raises 39P03.
+ * Starts to judge an event: checks that the function was called by the event
+ * trigger that it is for (39P03).  Returns false if there is nothing to judge,
+ * because the DDL is our own, or because a superuser has said so.
  */
-static EventTriggerData *
-check_event_call(FunctionCallInfo fcinfo, const char *function, const char *event)
+static bool
+begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Event *event)
 {
 	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, event) != 0)
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by an event trigger for %s",
-						function, event)));
-	return call;
-}
+						function, name)));
+	if (petition_cas_own_ddl || petition_cas_allow_unguard)
+		return false;
 
-/*
- * Is DDL free at the moment: because it is ours, or because a superuser said
- * so?
- */
-static bool
-is_ddl_free(void)
-{
-	return petition_cas_own_ddl || petition_cas_allow_unguard;
+	memset(event, 0, sizeof(Event));
+	event->command = call->parsetree;
+	event->guard_fate = own_function(own_schema(fcinfo), "guard_fate");
+	return true;
 }
 
 /*
@@ -579,14 +576,10 @@ get_text(uint64 row, int column)
 Datum
 guard_ddl(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *call = check_event_call(fcinfo, "guard_ddl", "ddl_command_end");
-	Event		event = {0};
+	Event		event;
 
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event))
 		return PointerGetDatum(NULL);
-	event.command = call->parsetree;
-	event.guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
 	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -745,14 +738,10 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *call = check_event_call(fcinfo, "guard_drop", "sql_drop");
-	Event		event = {0};
+	Event		event;
 
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
-	event.command = call->parsetree;
-	event.guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
 	/* of an index only its schema matters, and that once */
 	query_event("SELECT DISTINCT object_type, address_names[1],"
