@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/json.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "filter.h"
 
@@ -99,8 +100,7 @@ position(FilterParser *parser)
 /*
  * Raises 42601, saying what was expected in place of the next character.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 syntax_error(FilterParser *parser, const char *expected)
 {
 	StringInfoData detail;

@@ -39,6 +39,7 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "idset.h"
 #include "uuidkeys.h"
 
@@ -284,6 +285,7 @@ add_integer(IdSet *set, Datum id)
 {
 	char		digits[MAXINT8LEN + 1];
 	int64		number;
+	int			length;
 
 	if (set->base_type == INT8OID)
 		number = DatumGetInt64(id);
@@ -291,7 +293,8 @@ add_integer(IdSet *set, Datum id)
 		number = DatumGetInt32(id);
 	else
 		number = DatumGetInt16(id);
-	add_text(set, digits, pg_lltoa(number, digits));
+	length = pg_lltoa(number, digits);
+	add_text(set, digits, length);
 }
 
 /*

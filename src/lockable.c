@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "lockable.h"
 
@@ -30,8 +31,7 @@ static bool check_query(Relation view, Query *query);
 /*
  * Raises 0A000 naming the relation and what in it stands against locking.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 not_lockable(const char *relation, const char *culprit)
 {
 	StringInfoData detail;

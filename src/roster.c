@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "filter.h"
 #include "idset.h"
@@ -343,8 +344,7 @@ detail_ids(StringInfo detail, const char *name, const IdSet *ids)
 /*
  * Raises PF005 with the difference between what was seen and what is.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 roster_changed(const RosterQuery *query, const Comparison *now, const char *hint)
 {
 	StringInfoData detail;
@@ -366,8 +366,7 @@ roster_changed(const RosterQuery *query, const Comparison *now, const char *hint
  * Raises PF005 for a member that changed after the transaction's snapshot:
  * what is, is then what the latest snapshot sees.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 member_changed(RosterQuery *query, const Seen *seen)
 {
 	Comparison	now;

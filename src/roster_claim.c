@@ -30,6 +30,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "lockable.h"
 #include "roster_claim.h"
@@ -57,8 +58,7 @@ typedef enum ClaimOutcome
 /*
  * Raises 42501 for members that can be seen and not locked.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 cannot_lock(const Claim *claim)
 {
 	Size		count = idset_count(claim->unlocked);

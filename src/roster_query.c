@@ -37,6 +37,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "filter.h"
 #include "roster_plans.h"
@@ -108,8 +109,7 @@ named_column(Relation source, const char *name)
 /*
  * Raises 42703 for a field that is no column, naming those there are.
  */
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 unknown_field(Relation source, const FilterTerm *term)
 {
 	TupleDesc	columns = RelationGetDescr(source);
