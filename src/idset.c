@@ -24,7 +24,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -34,6 +33,7 @@
 #include "utils/arrayaccess.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/expandeddatum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -76,6 +76,7 @@ typedef enum IdForm
 
 struct IdSet
 {
+	ExpandedObjectHeader header;	/* for idset_array; comes first */
 	MemoryContext context;		/* holds the set */
 	MemoryContext scratch;		/* reset after each id */
 	Oid			type;
@@ -724,37 +725,31 @@ idset_hash(const IdSet *set, text *scope)
 }
 
 /*
- * Returns a text array without elements and with room for size bytes of
- * them, where count of them are to come; in the current memory context.
- * Raises 54000 if that is more than a value can hold.
+ * Returns the size of the set as a text array.
  */
-static ArrayType *
-create_text_array(Size count, Size size)
+static Size
+array_size(const IdSet *set)
 {
-	Size		total = ARR_OVERHEAD_NONULLS(1) + size;
-	ArrayType  *array;
+	Size		size = ARR_OVERHEAD_NONULLS(1);
 
-	if (!AllocSizeIsValid(total))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("roster of %zu ids is too large for an array", count)));
-	if (count == 0)
-		return construct_empty_array(TEXTOID);
+	if (set->count == 0)
+		return ARR_OVERHEAD_NONULLS(0);
+	if (set->form == ID_UUID)
+		return size + set->count * INTALIGN(VARHDRSZ + UUID_TEXT_LENGTH);
+	for (Size i = 0; i < set->count; i++)
+	{
+		Size		length;
 
-	array = palloc(total);
-	SET_VARSIZE(array, total);
-	array->ndim = 1;
-	array->dataoffset = 0;
-	array->elemtype = TEXTOID;
-	ARR_DIMS(array)[0] = count;
-	ARR_LBOUND(array)[0] = 1;
-	return array;
+		(void) server_text(set, i, &length);
+		size += INTALIGN(VARHDRSZ + length);
+	}
+	return size;
 }
 
 /*
- * Writes one element of a text array; returns where the next one begins.
+ * Writes an element of a text array; returns where the next one begins.
  */
-static char *
+static inline char *
 put_element(char *out, const char *data, Size length)
 {
 	Size		size = INTALIGN(VARHDRSZ + length);
@@ -766,30 +761,11 @@ put_element(char *out, const char *data, Size length)
 }
 
 /*
- * Returns the ids as a text array, in order, in the current memory context.
+ * Writes the ids as the elements of a text array.
  */
-ArrayType *
-idset_to_array(const IdSet *set)
+static void
+put_elements(const IdSet *set, char *out)
 {
-	Size		size = 0;
-	ArrayType  *array;
-	char	   *out;
-
-	if (set->form == ID_UUID)
-		size = set->count * INTALIGN(VARHDRSZ + UUID_TEXT_LENGTH);
-	else
-	{
-		for (Size i = 0; i < set->count; i++)
-		{
-			Size		length;
-
-			(void) server_text(set, i, &length);
-			size += INTALIGN(VARHDRSZ + length);
-		}
-	}
-
-	array = create_text_array(set->count, size);
-	out = ARR_DATA_PTR(array);
 	for (Size i = 0; i < set->count; i++)
 	{
 		if (i % INTERRUPT_INTERVAL == 0)
@@ -808,7 +784,57 @@ idset_to_array(const IdSet *set)
 			out = put_element(out, data, length);
 		}
 	}
-	return array;
+}
+
+/*
+ * The size method of the expanded object that a set is.  Raises 54000 if the
+ * array is larger than a value can be.
+ */
+static Size
+flat_size(ExpandedObjectHeader *header)
+{
+	IdSet	   *set = (IdSet *) header;
+	Size		size = array_size(set);
+
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("roster of %zu ids is too large for an array", set->count)));
+	return size;
+}
+
+/*
+ * The method that writes the array, of a size that flat_size has given.
+ */
+static void
+flatten_into(ExpandedObjectHeader *header, void *result, Size size)
+{
+	IdSet	   *set = (IdSet *) header;
+	ArrayType  *array = result;
+
+	SET_VARSIZE(array, size);
+	array->ndim = set->count == 0 ? 0 : 1;
+	array->dataoffset = 0;
+	array->elemtype = TEXTOID;
+	if (set->count == 0)
+		return;
+	ARR_DIMS(array)[0] = set->count;
+	ARR_LBOUND(array)[0] = 1;
+	put_elements(set, ARR_DATA_PTR(array));
+}
+
+static const ExpandedObjectMethods idset_methods = {flat_size, flatten_into};
+
+/*
+ * Returns the ids, in order, as a value of type text[] that lives as long as
+ * the set.  It is made when somebody copies it, a row for instance, so that
+ * there is no second copy of what may be many megabytes.
+ */
+Datum
+idset_array(IdSet *set)
+{
+	EOH_init_header(&set->header, &idset_methods, set->context);
+	return EOHPGetRODatum(&set->header);
 }
 
 /*

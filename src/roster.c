@@ -192,20 +192,9 @@ create_work_context(void)
 }
 
 /*
- * Returns a set's ids as a text array, and frees the set.
- */
-static Datum
-array_instead_of(IdSet *ids)
-{
-	ArrayType  *array = idset_to_array(ids);
-
-	idset_free(ids);
-	return PointerGetDatum(array);
-}
-
-/*
  * Forms the function's result row from its columns, in the given memory
- * context, then frees the work's.
+ * context, then frees the work's.  Raises 54000 if it is larger than a row can
+ * be.
  */
 static Datum
 finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, MemoryContext work)
@@ -213,10 +202,17 @@ finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, Memor
 	bool		nulls[5] = {false};
 	TupleDesc	row;
 	HeapTuple	tuple;
+	Size		size;
 
 	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	Assert(row->natts <= lengthof(nulls));
+	size = heap_compute_data_size(row, columns, nulls);
+	if (!AllocSizeIsValid(size + MAXALIGN(SizeofHeapTupleHeader) + HEAPTUPLESIZE))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("roster is too large for a row")));
+
 	MemoryContextSwitchTo(caller);
 	tuple = heap_form_tuple(BlessTupleDesc(row), columns, nulls);
 	MemoryContextDelete(work);
@@ -235,8 +231,8 @@ resolve_roster(PG_FUNCTION_ARGS)
 	IdSet	   *ids = roster_query_run(query, ROSTER_READ);
 	Datum		columns[2];
 
+	columns[0] = idset_array(ids);
 	columns[1] = CStringGetTextDatum(idset_hash(ids, optional_text(fcinfo, 3)));
-	columns[0] = array_instead_of(ids);
 	return finish_work(fcinfo, columns, caller, work);
 }
 
@@ -295,17 +291,15 @@ compare(const Seen *seen, IdSet *ids)
 }
 
 /*
- * Fills the four columns that describe the roster, and frees all sets.  In
- * this order, for memory's sake; the differences use the others' texts.
+ * Fills the four columns that describe the roster.
  */
 static void
-fill_columns(Datum *columns, Seen *seen, Comparison *now)
+fill_columns(Datum *columns, const Comparison *now)
 {
+	columns[0] = idset_array(now->ids);
 	columns[1] = CStringGetTextDatum(now->hash);
-	columns[2] = array_instead_of(now->added);
-	columns[3] = array_instead_of(now->removed);
-	idset_free(seen->ids);
-	columns[0] = array_instead_of(now->ids);
+	columns[2] = idset_array(now->added);
+	columns[3] = idset_array(now->removed);
 }
 
 /*
@@ -323,7 +317,7 @@ validate_roster(PG_FUNCTION_ARGS)
 	Datum		columns[5];
 
 	columns[0] = BoolGetDatum(now.same || seen.confirmed);
-	fill_columns(columns + 1, &seen, &now);
+	fill_columns(columns + 1, &now);
 	return finish_work(fcinfo, columns, caller, work);
 }
 
@@ -399,6 +393,6 @@ claim_roster(PG_FUNCTION_ARGS)
 	if (!now.same && !seen.confirmed)
 		roster_changed(query, &now,
 					   "Show the difference, then submit again with the new ids and hash, or with confirmed => true.");
-	fill_columns(columns, &seen, &now);
+	fill_columns(columns, &now);
 	return finish_work(fcinfo, columns, caller, work);
 }

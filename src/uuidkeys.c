@@ -24,74 +24,62 @@
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-/* The radix sort looks at RADIX_PASSES * RADIX_BITS bits of each key. */
-#define RADIX_BITS			11
-#define RADIX_PASSES		3
+/*
+ * The radix sort looks at RADIX_BITS bits of each key in each pass.  Passes are
+ * few, since what they leave in disorder is cheaply put in order by insertion;
+ * and they are even in number, since each goes to the other of two arrays.
+ */
+#define RADIX_BITS			10
 #define RADIX_BUCKETS		(1 << RADIX_BITS)
-#define RADIX_KEY_BITS		(RADIX_PASSES * RADIX_BITS)
+#define RADIX_PASSES(count)	((count) > 4 * RADIX_BUCKETS * RADIX_BUCKETS ? 4 : 2)
 
 /* Below this count its histograms cost more than they save. */
 #define RADIX_MIN_COUNT		1000
 
-/* The value of each hexadecimal digit, marked as being one. */
-#define DIGIT 0x10
-static const uint8 digit_values[256] = {
-	['0'] = DIGIT | 0, DIGIT | 1, DIGIT | 2, DIGIT | 3, DIGIT | 4,
-	DIGIT | 5, DIGIT | 6, DIGIT | 7, DIGIT | 8, DIGIT | 9,
-	['A'] = DIGIT | 10, DIGIT | 11, DIGIT | 12, DIGIT | 13, DIGIT | 14, DIGIT | 15,
-	['a'] = DIGIT | 10, DIGIT | 11, DIGIT | 12, DIGIT | 13, DIGIT | 14, DIGIT | 15
-};
+/*
+ * Reads eight hexadecimal digits.  What it returns for other characters is
+ * not to be used.
+ */
+static inline uint32
+read_digits(const char *text)
+{
+	uint64		digits;
 
-/* Where the two digits of each byte stand in the text form. */
-static const uint8 digit_places[16] = {
-	0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34
-};
+	memcpy(&digits, text, sizeof(digits));
+	digits = pg_ntoh64(digits);
+
+	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
+	digits = (digits & UINT64CONST(0x0f0f0f0f0f0f0f0f)) +
+		9 * ((digits >> 6) & UINT64CONST(0x0101010101010101));
+	digits = (digits | (digits >> 4)) & UINT64CONST(0x00ff00ff00ff00ff);
+	digits = (digits | (digits >> 8)) & UINT64CONST(0x0000ffff0000ffff);
+	return (uint32) (digits | (digits >> 16));
+}
 
 /*
- * Reads a uuid written as the type's output writes it, upper case allowed.
- * Returns false for every other form, which is then for uuid_in to judge.
+ * Reads a uuid written as the type's output writes it.  Returns false for
+ * every other form, which is then for uuid_in to judge.
+ *
+ * It is that form if, and only if, printing what was read gives it back.
  */
 bool
 uuidkey_parse(UuidKey *key, const char *text, int length)
 {
-	const uint8 *in = (const uint8 *) text;
-	uint64		words[2] = {0, 0};
-	uint8		marks = DIGIT;
+	char		middle[8];
+	char		printed[UUID_TEXT_LENGTH];
 
-	if (length != UUID_TEXT_LENGTH ||
-		in[8] != '-' || in[13] != '-' || in[18] != '-' || in[23] != '-')
+	if (length != UUID_TEXT_LENGTH)
 		return false;
 
-	for (int i = 0; i < 16; i++)
-	{
-		uint8		first = digit_values[in[digit_places[i]]];
-		uint8		second = digit_values[in[digit_places[i] + 1]];
+	memcpy(middle, text + 9, 4);
+	memcpy(middle + 4, text + 14, 4);
+	key->high = (uint64) read_digits(text) << 32 | read_digits(middle);
+	memcpy(middle, text + 19, 4);
+	memcpy(middle + 4, text + 24, 4);
+	key->low = (uint64) read_digits(middle) << 32 | read_digits(text + 28);
 
-		marks &= first & second;
-		words[i / 8] = (words[i / 8] << 8) | (first & 0x0f) << 4 | (second & 0x0f);
-	}
-	key->high = words[0];
-	key->low = words[1];
-	return marks != 0;
-}
-
-/*
- * Writes the text form, UUID_TEXT_LENGTH characters without a terminator.
- */
-void
-uuidkey_print(const UuidKey *key, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < 16; i++)
-	{
-		uint64		word = i < 8 ? key->high : key->low;
-		uint8		byte = (uint8) (word >> (56 - 8 * (i % 8)));
-
-		out[digit_places[i]] = digits[byte >> 4];
-		out[digit_places[i] + 1] = digits[byte & 0x0f];
-	}
-	out[8] = out[13] = out[18] = out[23] = '-';
+	uuidkey_print(key, printed);
+	return memcmp(printed, text, UUID_TEXT_LENGTH) == 0;
 }
 
 /*
@@ -109,11 +97,11 @@ is_sorted(const UuidKey *keys, Size count)
 }
 
 /*
- * Finds how far to shift the high words to the right for the RADIX_KEY_BITS
+ * Finds how far to shift the high words to the right for the given number of
  * bits below the prefix that all keys share.
  */
 static int
-radix_shift(const UuidKey *keys, Size count)
+radix_shift(const UuidKey *keys, Size count, int bits)
 {
 	uint64		difference = 0;
 	int			top;
@@ -123,7 +111,7 @@ radix_shift(const UuidKey *keys, Size count)
 	if (difference == 0)
 		return 0;
 	top = pg_leftmost_one_pos64(difference) + 1;
-	return Max(0, top - RADIX_KEY_BITS);
+	return Max(0, top - bits);
 }
 
 /*
@@ -178,44 +166,40 @@ insertion_sort(UuidKey *keys, Size count)
 }
 
 /*
- * Sorts the keys, using the same amount of memory again from the current
- * context while it runs.
+ * Sorts the keys by radix, using the same amount of memory again from the
+ * current context while it runs.  Returns false, with all keys still there in
+ * some order, for keys made so that this would not be fast.
  *
- * Random uuids differ early, so that three passes over the bits below their
+ * Random uuids differ early, so that a few passes over the bits below their
  * common prefix all but sort them; so do uuids that begin with the time.
- * Keys made so that they do not are sorted by comparison.
+ */
+static bool
+uuidkeys_radix_sort(UuidKey *keys, Size count)
+{
+	UuidKey    *scratch = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(UuidKey));
+	int			passes = RADIX_PASSES(count);
+	int			shift = radix_shift(keys, count, passes * RADIX_BITS);
+
+	for (int pass = 0; pass < passes; pass += 2)
+	{
+		CHECK_FOR_INTERRUPTS();
+		radix_pass(keys, scratch, count, shift + pass * RADIX_BITS);
+		radix_pass(scratch, keys, count, shift + (pass + 1) * RADIX_BITS);
+	}
+	pfree(scratch);
+	return insertion_sort(keys, count);
+}
+
+/*
+ * Sorts the keys.
  */
 void
 uuidkeys_sort(UuidKey *keys, Size count)
 {
 	if (is_sorted(keys, count))
 		return;
-
-	if (count >= RADIX_MIN_COUNT)
-	{
-		UuidKey    *scratch = MemoryContextAllocHuge(CurrentMemoryContext,
-													 count * sizeof(UuidKey));
-		UuidKey    *from = keys;
-		UuidKey    *to = scratch;
-		int			shift = radix_shift(keys, count);
-		bool		done;
-
-		for (int pass = 0; pass < RADIX_PASSES; pass++)
-		{
-			UuidKey    *swap = from;
-
-			CHECK_FOR_INTERRUPTS();
-			radix_pass(from, to, count, shift + pass * RADIX_BITS);
-			from = to;
-			to = swap;
-		}
-		memcpy(keys, from, count * sizeof(UuidKey));
-		pfree(scratch);
-
-		done = insertion_sort(keys, count);
-		if (done)
-			return;
-	}
+	if (count >= RADIX_MIN_COUNT && uuidkeys_radix_sort(keys, count))
+		return;
 	uuidkeys_comparison_sort(keys, count);
 }
 

@@ -51,8 +51,45 @@ uuidkey_compare(const UuidKey *a, const UuidKey *b)
 	return 0;
 }
 
+/*
+ * Returns the eight hexadecimal digits of a number, as bytes in memory order:
+ * each half byte is spread to a byte, and letters get what is between the
+ * digits and them.
+ */
+static inline uint64
+uuidkey_digits(uint32 number)
+{
+	uint64		digits = number;
+	uint64		letters;
+
+	digits = (digits | (digits << 16)) & UINT64CONST(0x0000ffff0000ffff);
+	digits = (digits | (digits << 8)) & UINT64CONST(0x00ff00ff00ff00ff);
+	digits = (digits | (digits << 4)) & UINT64CONST(0x0f0f0f0f0f0f0f0f);
+	letters = ((digits + UINT64CONST(0x0606060606060606)) >> 4) & UINT64CONST(0x0101010101010101);
+	return pg_hton64(digits + UINT64CONST(0x3030303030303030) + letters * ('a' - 10 - '0'));
+}
+
+/*
+ * Writes the text form, UUID_TEXT_LENGTH characters without a terminator.
+ */
+static inline void
+uuidkey_print(const UuidKey *key, char *out)
+{
+	uint64		digits[4] = {
+		uuidkey_digits((uint32) (key->high >> 32)), uuidkey_digits((uint32) key->high),
+		uuidkey_digits((uint32) (key->low >> 32)), uuidkey_digits((uint32) key->low)
+	};
+
+	memcpy(out, &digits[0], 8);
+	memcpy(out + 9, &digits[1], 4);
+	memcpy(out + 14, (char *) &digits[1] + 4, 4);
+	memcpy(out + 19, &digits[2], 4);
+	memcpy(out + 24, (char *) &digits[2] + 4, 4);
+	memcpy(out + 28, &digits[3], 8);
+	out[8] = out[13] = out[18] = out[23] = '-';
+}
+
 extern bool uuidkey_parse(UuidKey *key, const char *text, int length);
-extern void uuidkey_print(const UuidKey *key, char *out);
 extern void uuidkeys_sort(UuidKey *keys, Size count);
 extern Size uuidkeys_distinct(UuidKey *keys, Size count);
 
