@@ -1,6 +1,188 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION petition_cas" to load this file. \quit
 
+--
+-- Lifecycles
+--
+
+CREATE FUNCTION petition_lifecycle() RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '{"RECEIVED": ["DELIBERATING", "ACKNOWLEDGED"], "DELIBERATING": ["ACKNOWLEDGED", "REFERRED", "ESCALATED"]}'::jsonb;
+
+COMMENT ON FUNCTION petition_lifecycle() IS
+'The lifecycle of petitions: each state that leads on, with the states it leads to. The states that lead nowhere are the fates.';
+
+CREATE FUNCTION lifecycle(relation regclass) RETURNS jsonb
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION lifecycle(regclass) IS
+'The lifecycle of a governed relation. Errors: 55000 if it is not governed, 22004 for null.';
+
+CREATE FUNCTION allowed_transitions(relation regclass, from_state text) RETURNS text[]
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION allowed_transitions(regclass, text) IS
+'The states that from_state leads to in the lifecycle of a governed relation; none for a fate. Errors: 22023 for a state it does not know, 55000 if the relation is not governed, 22004 for null.';
+
+CREATE FUNCTION is_fate(relation regclass, state text) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION is_fate(regclass, text) IS
+'Does nothing lead out of the state in the lifecycle of a governed relation? Errors: 22023 for a state it does not know, 55000 if the relation is not governed, 22004 for null.';
+
+CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb) RETURNS jsonb
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb) IS
+'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole. Waits for running assignments. Only for the owner. Errors: PF006 for a way out of a fate, 22023 for JSON of another shape or states that the column cannot hold, 55000 if the relation is not governed, 42501 if it is not the caller''s, 22004 for null.';
+
+CREATE FUNCTION lifecycle_diagram(relation regclass) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION lifecycle_diagram(regclass) IS
+'The lifecycle of a governed relation as a Mermaid stateDiagram-v2. Errors: 55000 if it is not governed, 22004 for null.';
+
+--
+-- Governed tables and the ledger
+--
+
+CREATE FUNCTION guard_fate() RETURNS trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_fate() IS
+'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, PF003 for a transition off the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state, 23502 for a null one, 55000 if a governed column is gone, 42P01 if the ledger is, 42501 if the ledger has another owner.';
+
+CREATE FUNCTION guard_truncate() RETURNS trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_truncate() IS
+'The statement trigger petition_cas_truncate of a governed table, which govern creates. Errors: PF006 for TRUNCATE while the ledger has rows, 42P01 if the ledger is gone, 42501 if it has another owner.';
+
+CREATE FUNCTION guard_ledger() RETURNS trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_ledger() IS
+'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
+
+CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
+                       key_column name DEFAULT 'id', state_column name DEFAULT 'state')
+    RETURNS regclass
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION govern(regclass, jsonb, name, name) IS
+'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates, records the fates that rows have, and returns the ledger. Only for the owner. Errors: 42809 if it is no ordinary or partitioned table of its own, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 55000 for a key that is nullable or has no unique index of its own, for a relation in the ledger''s place, or for rows at odds with an earlier ledger, 22023 for a bad lifecycle or rows in states it does not know, 42501 if the table is not the caller''s, 22004 for null.';
+
+CREATE FUNCTION ungovern(relation regclass) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION ungovern(regclass) IS
+'Takes the triggers off a governed table; its ledger stays, with its own. Only for the owner. Errors: 55000 if it is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
+
+CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION verify_fates(regclass) IS
+'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
+
+CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION backfill_fates(regclass) IS
+'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the table is not the caller''s, 22004 for null.';
+
+--
+-- Fates
+--
+
+CREATE TYPE petition_submission AS (
+    id uuid,
+    type text,
+    text text,
+    submitter_id uuid,
+    state text,
+    content_hash bytea,
+    realm text,
+    fate_reason text,
+    created_at timestamptz,
+    updated_at timestamptz
+);
+
+COMMENT ON TYPE petition_submission IS
+'A petition, as assign_fate returns it: the columns of the table that create_petitions creates.';
+
+CREATE FUNCTION create_petitions() RETURNS regclass
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION create_petitions() IS
+'Creates the table petition_submissions in the current schema, governed by petition_lifecycle(); returns it. Errors: 42P07 if there is such a table, 3F000 if no schema is selected, and those of govern.';
+
+CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state text,
+                            reason text DEFAULT NULL)
+    RETURNS petition_submission
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
+'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered or the table is not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+
+CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
+                                reason text DEFAULT NULL,
+                                OUT outcome text, OUT current_state text)
+    RETURNS record
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION try_assign_fate(uuid, text, text, text) IS
+'As assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state in place of PF001 to PF004. Other errors are raised, PF002 among them where the ledger holds a fate from an earlier row.';
+
+CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_state text,
+                             reason text DEFAULT NULL)
+    RETURNS TABLE (submission_id uuid, outcome text, current_state text)
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
+'As try_assign_fate for many petitions in one statement, locked in the order of their ids; returns an outcome for each, in the order given. An id given again finds what its first time left. Errors: as try_assign_fate, and 22004 for a null id.';
+
+CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state text, new_state text)
+    RETURNS anyelement
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION compare_and_swap(anyelement, text, text, text) IS
+'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, and 42804 if subject has not the row type of a table.';
+
+CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_state text, new_state text,
+                                     OUT outcome text, OUT current_state text)
+    RETURNS record
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION try_compare_and_swap(anyelement, text, text, text) IS
+'As compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
+
+--
+-- Storage guard against DDL
+--
+
+CREATE FUNCTION guard_ddl() RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_ddl() IS
+'Refuses DDL that weakens a governed table or its ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
+CREATE FUNCTION guard_drop() RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_drop() IS
+'Refuses the drop of a part of a governed table or its ledger: a trigger, a column, the key''s index, the ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
+CREATE EVENT TRIGGER petition_cas_ddl ON ddl_command_end EXECUTE FUNCTION guard_ddl();
+ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;
+
+COMMENT ON EVENT TRIGGER petition_cas_ddl IS
+'Refuses DDL that weakens a governed table or its ledger.';
+
+CREATE EVENT TRIGGER petition_cas_drop ON sql_drop EXECUTE FUNCTION guard_drop();
+ALTER EVENT TRIGGER petition_cas_drop ENABLE ALWAYS;
+
+COMMENT ON EVENT TRIGGER petition_cas_drop IS
+'Refuses the drop of a part of a governed table or its ledger.';
 
 -- Rosters
 

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * errors.c
- *	  The JSON objects that petition_cas gives as the DETAIL of its errors.
+ *	  What the losers are told, and the JSON of the DETAILs.
  *
- * The members are written as text, not through jsonb, because jsonb sorts
+ * Each of our own errors has one JSON object as its DETAIL.  The members are written as text, not through jsonb, because jsonb sorts
  * them and these are also read by people: the row first, then what was asked,
  * then what is.
  *
@@ -16,6 +16,7 @@
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
 
 #include "errors.h"
 
@@ -60,7 +61,7 @@ detail_text(StringInfo detail, const char *name, const char *value)
  * Adds a member with an array of count strings.
  */
 void
-detail_texts(StringInfo detail, const char *name, const char *const *values, int count)
+detail_texts(StringInfo detail, const char *name, const char **values, int count)
 {
 	detail_name(detail, name);
 	appendStringInfoChar(detail, '[');
@@ -104,4 +105,221 @@ detail_end(StringInfo detail)
 {
 	appendStringInfoChar(detail, '}');
 	return detail->data;
+}
+
+/*
+ * Returns the name of a relation with its schema, whatever the search_path.
+ */
+static char *
+qualified_name(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
+}
+
+/*
+ * Returns the DETAIL of PF001 to PF004.  Where the row's values are withheld,
+ * it tells the relation and what was asked, which the caller knows already.
+ */
+static char *
+refusal_detail(const Refusal *refusal)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	if (refusal->is_petition)
+		detail_text(&detail, "submission_id", refusal->key);
+	else
+	{
+		detail_text(&detail, "relation", qualified_name(refusal->relation));
+		if (refusal->key != NULL)
+			detail_text(&detail, "key", refusal->key);
+	}
+	detail_text(&detail, "expected_state", refusal->expected_state);
+	if (refusal->key != NULL)
+		detail_text(&detail, "current_state", refusal->current_state);
+	detail_text(&detail, "new_state", refusal->new_state);
+	if (refusal->key != NULL)
+		detail_texts(&detail, "allowed", refusal->allowed, refusal->nallowed);
+	if (refusal->assigned_by != NULL)
+	{
+		detail_timestamp(&detail, "assigned_at", refusal->assigned_at);
+		detail_text(&detail, "assigned_by", refusal->assigned_by);
+	}
+	return detail_end(&detail);
+}
+
+/*
+ * Raises PF001: the row is not, or is no longer, as the caller expected it.
+ */
+void
+report_concurrent_modification(const Refusal *refusal)
+{
+	if (refusal->current_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
+				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found it deleted",
+						refusal->key, RelationGetRelationName(refusal->relation),
+						refusal->expected_state),
+				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errtable(refusal->relation)));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CONCURRENT_MODIFICATION),
+			 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
+					refusal->key, RelationGetRelationName(refusal->relation),
+					refusal->expected_state, refusal->current_state),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 refusal->nallowed == 0 ?
+			 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
+					 refusal->current_state) :
+			 errhint("Nothing was changed. Read the row again and decide on the state that it has now."),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF002: the key has its fate already.
+ */
+void
+report_already_fated(const Refusal *refusal)
+{
+	if (refusal->key == NULL || refusal->current_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ALREADY_FATED),
+				 errmsg("row of relation \"%s\" already has a fate",
+						RelationGetRelationName(refusal->relation)),
+				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errtable(refusal->relation)));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_ALREADY_FATED),
+			 errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\"",
+					refusal->key, RelationGetRelationName(refusal->relation),
+					refusal->current_state),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 refusal->assigned_by == NULL ? 0 :
+			 errhint("A fate is for ever. If it was assigned by you, at the time in the detail, then your earlier attempt went through."),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF003: the lifecycle does not lead from the one state to the other.
+ */
+void
+report_invalid_transition(const Refusal *refusal)
+{
+	StringInfoData allowed;
+
+	if (refusal->key == NULL || refusal->current_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_STATE_TRANSITION),
+				 errmsg("row of relation \"%s\" cannot go to state \"%s\"",
+						RelationGetRelationName(refusal->relation), refusal->new_state),
+				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errtable(refusal->relation)));
+
+	initStringInfo(&allowed);
+	for (int i = 0; i < refusal->nallowed; i++)
+		appendStringInfo(&allowed, "%s\"%s\"", i > 0 ? ", " : "", refusal->allowed[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_STATE_TRANSITION),
+			 errmsg("row \"%s\" of relation \"%s\" cannot go from state \"%s\" to \"%s\"",
+					refusal->key, RelationGetRelationName(refusal->relation),
+					refusal->current_state, refusal->new_state),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 refusal->nallowed == 0 ?
+			 errhint("The lifecycle does not know \"%s\", so it leads nowhere. extend_lifecycle can add it.",
+					 refusal->current_state) :
+			 errhint("The lifecycle leads from \"%s\" to: %s.", refusal->current_state, allowed.data),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF003: the state is one that the lifecycle allows, but no fate.
+ */
+void
+report_not_a_fate(const Refusal *refusal)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_STATE_TRANSITION),
+			 errmsg("cannot assign state \"%s\" to row \"%s\" of relation \"%s\" as its fate",
+					refusal->new_state, refusal->key, RelationGetRelationName(refusal->relation)),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errhint("\"%s\" is a state that leads on. Use compare_and_swap for transitions between such states.",
+					 refusal->new_state),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF004: there is no such row, or none that the caller may see.
+ */
+void
+report_not_found(const Refusal *refusal)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SUBMISSION_NOT_FOUND),
+			 errmsg("row \"%s\" of relation \"%s\" does not exist",
+					refusal->key, RelationGetRelationName(refusal->relation)),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF002: the row has no fate, but the ledger holds one for its key.
+ */
+void
+report_ledger_conflict(const Refusal *refusal, const char *ledger)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ALREADY_FATED),
+			 refusal->key == NULL ?
+			 errmsg("row of relation \"%s\" already has a fate in ledger \"%s\"",
+					RelationGetRelationName(refusal->relation), ledger) :
+			 errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
+					refusal->key, RelationGetRelationName(refusal->relation), ledger),
+			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever. The table's owner sees it with verify_fates."),
+			 errtable(refusal->relation)));
+}
+
+/*
+ * Raises PF006 for tampering with a relation; the format of the message takes
+ * its name.
+ */
+void
+report_protected_relation(Relation relation, const char *message, const char *hint)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_text(&detail, "relation", qualified_name(relation));
+	ereport(ERROR,
+			(errcode(ERRCODE_FATE_PROTECTED),
+			 errmsg_internal(message, RelationGetRelationName(relation)),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("%s", hint),
+			 errtable(relation)));
+}
+
+/*
+ * Raises 22004 for a null argument.  Our functions are not strict: a null that
+ * quietly returns null would look like success.
+ */
+void
+check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+/*
+ * Returns a text argument; raises 22004 if it is null.
+ */
+char *
+get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	check_not_null(fcinfo, argument, name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }

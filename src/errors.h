@@ -10,7 +10,9 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 /*
@@ -30,9 +32,38 @@
  */
 extern void detail_begin(StringInfo detail);
 extern void detail_text(StringInfo detail, const char *name, const char *value);
-extern void detail_texts(StringInfo detail, const char *name, const char *const *values, int count);
+extern void detail_texts(StringInfo detail, const char *name, const char **values, int count);
 extern void detail_number(StringInfo detail, const char *name, int64 value);
 extern void detail_timestamp(StringInfo detail, const char *name, TimestampTz value);
 extern char *detail_end(StringInfo detail);
+
+/*
+ * Why a row may not go to a state, as both the guard and the swaps tell it.
+ */
+typedef struct Refusal
+{
+	Relation	relation;
+	const char *key;			/* the key's text, or NULL to withhold the
+								 * row's values */
+	bool		is_petition;	/* the detail speaks of submission_id */
+	const char *expected_state;
+	const char *current_state;	/* NULL if there is no row */
+	const char *new_state;
+	const char **allowed;		/* where current_state leads */
+	int			nallowed;
+	const char *assigned_by;	/* of the fate that stands, or NULL if not
+								 * known */
+	TimestampTz assigned_at;
+} Refusal;
+
+extern void report_concurrent_modification(const Refusal *refusal);
+extern void report_already_fated(const Refusal *refusal);
+extern void report_invalid_transition(const Refusal *refusal);
+extern void report_not_a_fate(const Refusal *refusal);
+extern void report_not_found(const Refusal *refusal);
+extern void report_ledger_conflict(const Refusal *refusal, const char *ledger);
+extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
+extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
+extern void report_protected_relation(Relation relation, const char *message, const char *hint);
 
 #endif							/* PETITION_CAS_ERRORS_H */

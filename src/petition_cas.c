@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "governed.h"
 #include "petition_cas.h"
 
 PG_MODULE_MAGIC;
@@ -19,7 +20,7 @@ char	   *petition_cas_actor = NULL;
 void		_PG_init(void);
 
 /*
- * Defines the settings.
+ * Defines the settings and sets up the cache of governed tables.
  */
 void
 _PG_init(void)
@@ -34,4 +35,6 @@ _PG_init(void)
 							   NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("petition_cas");
+
+	governed_init();
 }

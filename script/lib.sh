@@ -1,0 +1,223 @@
+# shellcheck shell=bash
+# What the scripts share, to be sourced by them.
+#
+# A script runs twice. The first pass, as whoever called it, installs the
+# packages that are missing and copies the checkout to a new folder under
+# TMPDIR or /tmp. The second pass runs from that copy, as a user who may start
+# PostgreSQL (root may not): it builds there and starts a server there. So the
+# checkout is only read, nothing is installed into the machine's PostgreSQL,
+# none of its clusters and ports is touched, and to remove one folder is to
+# clean up.
+#
+# Settings, all from the environment:
+#
+#   PG_CONFIG=/path/to/pg_config   use that server
+#   PGVERSION=16                   use that major version
+#   KEEP=1                         leave the folder there
+
+set -euo pipefail
+export LC_ALL=C.UTF-8
+oldest=15                       # the oldest PostgreSQL that will do
+work=${PETITION_CAS_WORK:-}     # the folder, and so whether this is the second pass
+
+# Prints its arguments, each on a line.
+say() {
+    printf '%s\n' "$@"
+}
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Runs a command and shows what it said only if it failed.
+quietly() {
+    if ! "$@" >"$work/log" 2>&1 </dev/null; then
+        cat "$work/log"
+        say "This failed: $*"
+        return 1
+    fi
+}
+
+# --- The first pass ---------------------------------------------------------
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+update_packages() {
+    command -v apt-get >/dev/null ||
+        die "no apt-get here: install PostgreSQL $oldest or later with its server headers, and ${missing[*]:-make and gcc}"
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+        die "packages are missing, and only root or a user with sudo can install them"
+    # One source that cannot be reached need not be the one that is needed.
+    [ -n "${updated:-}" ] || quietly as_root apt-get update || say "Going on all the same"
+    updated=1
+}
+
+# Sets major and bin: as PG_CONFIG or PGVERSION say, else the newest server
+# that is there, preferably one with what it takes to build extensions, else
+# the one that the distribution has.
+find_postgres() {
+    local file version
+    major=${PGVERSION:-}
+    bin=
+    if [ -n "${PG_CONFIG:-}" ]; then
+        major=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+        bin=$("$PG_CONFIG" --bindir)
+    fi
+    for file in lib/pgxs/src/makefiles/pgxs.mk bin/postgres; do
+        for version in $(find /usr/lib/postgresql -maxdepth 1 -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -rn); do
+            if [ "$version" -ge "$oldest" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ] &&
+                [ -e "/usr/lib/postgresql/$version/$file" ]; then
+                major=${major:-$version}
+            fi
+        done
+    done
+    if [ -z "$major" ]; then
+        say "No PostgreSQL server is here; asking apt-get which one there is"
+        update_packages
+        major=$(apt-cache show --no-all-versions postgresql | sed -n 's/^Depends:.*postgresql-\([0-9]*\).*/\1/p')
+    fi
+    [ "${major:-0}" -ge "$oldest" ] || die "PostgreSQL $oldest or later is needed, here is ${major:-none}"
+    bin=${bin:-/usr/lib/postgresql/$major/bin}
+}
+
+# Notes a package as missing if the test that follows its name fails.
+missing=()
+want() {
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+has_pgxs() {
+    test -e "$("$bin/pg_config" --pgxs)"
+}
+
+install_missing() {
+    local conf=/etc/postgresql-common/createcluster.d/petition_cas.conf
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "Installing what is missing here, with apt-get: ${missing[*]}"
+    update_packages
+    case " ${missing[*]} " in
+        *" postgresql-$major "*)
+            # Debian's package creates a cluster and starts it, unless told not to.
+            say "(No cluster is created for the new PostgreSQL $major: ${conf%/*} says so meanwhile.)"
+            no_cluster=$conf
+            as_root mkdir -p "${conf%/*}"
+            say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
+            ;;
+    esac
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "${missing[@]}"
+    allow_cluster
+}
+
+# Takes back what install_missing has set.
+no_cluster=
+allow_cluster() {
+    if [ -n "$no_cluster" ]; then
+        as_root rm -f "$no_cluster"
+        as_root rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"
+        no_cluster=
+    fi
+}
+
+# Installs what is missing and runs the script again, from a copy of the
+# checkout. The environment is left behind: no PGHOST, no MAKEFLAGS, no
+# ~/.psqlrc is to have a say in what follows.
+first_pass() {
+    local as=() top
+    top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    work=$(mktemp -d "${TMPDIR:-/tmp}/petition_cas.XXXXXX")
+    trap leave EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    find_postgres
+    want "postgresql-$major" test -x "$bin/postgres"
+    want "postgresql-server-dev-$major" has_pgxs
+    want make command -v make
+    want gcc command -v gcc
+    want libc6-dev test -e /usr/include/stdio.h
+    want_more
+    install_missing
+
+    mkdir "$work/tmp" "$work/checkout"
+    tar -C "$top" --mode=u+rwX --exclude=./.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' -cf - . |
+        tar -C "$work/checkout" -xf -
+    if [ "$(id -u)" -eq 0 ]; then
+        as=(runuser -u postgres --)
+        getent passwd postgres >/dev/null || as=(runuser -u nobody --)
+        chown -R "${as[2]}:" "$work"
+    fi
+    cd "$work/checkout"
+    "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
+        PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
+        bash "script/${0##*/}" "$@"
+}
+
+leave() {
+    local status=$?
+    allow_cluster
+    [ -n "${KEEP:-}" ] || rm -rf "$work"
+    exit "$status"
+}
+
+# --- The second pass --------------------------------------------------------
+
+# Builds the extension and installs it into a folder of its own, and writes
+# down for servers how to find it there.
+build() {
+    local stage=$work/stage
+    say "Building petition_cas for PostgreSQL $major"
+    quietly make -j2 || return
+    quietly make install DESTDIR="$stage" || return
+    case $("$bin/postgres" --describe-config) in
+        *extension_control_path*)
+            cat >"$work/extension.conf" <<END
+extension_control_path = '$stage$("$bin/pg_config" --sharedir):\$system'
+dynamic_library_path = '$stage$("$bin/pg_config" --pkglibdir):\$libdir'
+END
+            ;;
+        *extension_destdir*) # Debian's own setting, before 18
+            echo "extension_destdir = '$stage'" >"$work/extension.conf"
+            ;;
+        *)
+            say "This PostgreSQL $major takes no extension from another folder: make install, and make installcheck there."
+            return 1
+            ;;
+    esac
+}
+
+# Starts a server that only this user can reach, through a socket; the
+# arguments are lines for its configuration.
+start_server() {
+    say "Starting a private server in $work"
+    quietly initdb --pgdata="$work/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync
+    {
+        cat "$work/extension.conf"
+        echo "listen_addresses = ''"
+        echo "unix_socket_directories = '$work'"
+        printf '%s\n' "$@"
+    } >>"$work/data/postgresql.conf"
+    trap stop_server EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    quietly pg_ctl start --pgdata="$work/data" --log="$work/server.log" || {
+        cat "$work/server.log"
+        return 1
+    }
+    export PGHOST=$work PGUSER=postgres PGDATABASE=postgres
+}
+
+stop_server() {
+    local status=$?
+    pg_ctl stop --pgdata="$work/data" --mode=immediate --silent || true
+    exit "$status"
+}

@@ -1,0 +1,1206 @@
+/*-------------------------------------------------------------------------
+ *
+ * fate.c
+ *	  The swaps: assign_fate, compare_and_swap and their kin.
+ *
+ * A swap is one UPDATE that names the key and the expected state.  If it
+ * updates the row, that was all; the guard trigger has recorded the fate.  If
+ * not, the row is read again to tell the caller why, under two snapshots:
+ *
+ *	- the one that was active when the call began, with the transaction's own
+ *	  changes up to now: the row as it was "when the call began, or by this
+ *	  very transaction";
+ *	- the latest one: what is committed now, also where the isolation level
+ *	  gives the transaction an older view.
+ *
+ * At READ COMMITTED no subtransaction is needed: an UPDATE that waited for
+ * another transaction goes on with the row as that left it.  At the levels
+ * above, the server refuses to update a row that changed since the snapshot
+ * was taken (40001).  There the UPDATE runs in a subtransaction, so that the
+ * row can be read again after that error and PF001 be told instead.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+#include "errors.h"
+#include "governed.h"
+
+PG_FUNCTION_INFO_V1(assign_fate);
+PG_FUNCTION_INFO_V1(try_assign_fate);
+PG_FUNCTION_INFO_V1(assign_fates);
+PG_FUNCTION_INFO_V1(compare_and_swap);
+PG_FUNCTION_INFO_V1(try_compare_and_swap);
+
+#define PETITION_TABLE "petition_submissions"
+
+typedef enum Outcome
+{
+	ASSIGNED,
+	NOT_FOUND,
+	ALREADY_FATED,
+	CONCURRENT_MODIFICATION,
+	INVALID_TRANSITION,
+	STILL_EXPECTED				/* nothing keeps the row from being swapped */
+} Outcome;
+
+static const char *const outcome_names[] = {
+	"assigned", "not_found", "already_fated", "concurrent_modification", "invalid_transition"
+};
+
+/* One call: what is to be swapped, and what became of it */
+typedef struct Swap
+{
+	FunctionCallInfo fcinfo;
+	Relation	relation;
+	Governed   *governed;
+	bool		is_petition;
+	KeptStatement statement;	/* the UPDATE */
+	Datum		key;
+	const char *expected_state;
+	const char *new_state;
+	bool		is_transition;	/* is that on the graph, and where it has to
+								 * be, a fate? */
+	text	   *reason;			/* or NULL */
+
+	const char *current_state;	/* once the swap is over; NULL if there is no
+								 * row */
+	HeapTuple	row;			/* what the UPDATE returned */
+	TupleDesc	row_desc;
+	Datum		result;			/* of the function */
+} Swap;
+
+/* ----------------------------------------------------------------------
+ * Statements
+ * ----------------------------------------------------------------------
+ */
+
+/* The columns of petition_submission, in its order */
+#define PETITION_COLUMNS \
+	"id, type, text, submitter_id, state, content_hash, realm, fate_reason, created_at, updated_at"
+#define PETITION_STATE_COLUMN 5
+
+/*
+ * Returns a name for the relation in a statement that is not one of its
+ * columns: "RETURNING name" has to mean the whole row.
+ */
+static const char *
+row_alias(const Governed *governed)
+{
+	const char *alias = "governed_row";
+
+	for (int i = 1; get_attnum(governed->relid, alias) != InvalidAttrNumber; i++)
+		alias = psprintf("governed_row_%d", i);
+	return alias;
+}
+
+/*
+ * Appends what an UPDATE sets: the state, $3, and on petitions the time and,
+ * in the variant with a reason, that, $4.
+ */
+static void
+append_assignments(StringInfo query, const Governed *governed, bool is_petition, bool has_reason)
+{
+	appendStringInfo(query, " SET %s = $3", quote_identifier(governed->state_column));
+	if (is_petition)
+		appendStringInfoString(query, ", updated_at = pg_catalog.now()");
+	if (has_reason)
+		appendStringInfoString(query, ", fate_reason = $4");
+}
+
+/*
+ * Writes the UPDATE of one row:
+ *
+ *	UPDATE table alias SET state = $3, ... WHERE key = $1 AND state = $2
+ *	RETURNING state
+ *
+ * assign_fate returns all columns of petition_submission instead, of which the
+ * state is one, and compare_and_swap the whole row behind the state.
+ */
+static int
+write_swap(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
+{
+	bool		is_petition = statement < PETITION_BULK;
+	bool		has_reason = statement == PETITION_ASSIGN_REASON || statement == PETITION_TRY_REASON;
+	const char *alias = row_alias(governed);
+
+	appendStringInfo(query, "UPDATE %s AS %s", get_relation_sql(governed), alias);
+	append_assignments(query, governed, is_petition, has_reason);
+	appendStringInfo(query, " WHERE %s", quote_identifier(governed->key_column));
+	append_operator(query, governed->key_equality);
+	appendStringInfoString(query, "$1 AND ");
+	append_state_equality(query, governed, "$2");
+	appendStringInfoString(query, " RETURNING ");
+	if (statement == PETITION_ASSIGN || statement == PETITION_ASSIGN_REASON)
+		appendStringInfoString(query, PETITION_COLUMNS);
+	else
+		appendStringInfoString(query, quote_identifier(governed->state_column));
+	if (statement == ROW_SWAP)
+		appendStringInfo(query, ", %s", alias);
+
+	types[0] = governed->key_type;
+	types[1] = types[2] = governed->state_is_enum ? governed->state_type : TEXTOID;
+	types[3] = TEXTOID;
+	return has_reason ? 4 : 3;
+}
+
+/*
+ * Writes the UPDATE of many petitions:
+ *
+ *	WITH locked AS MATERIALIZED (
+ *		SELECT key AS locked_key FROM table WHERE key = ANY ($1) AND state = $2
+ *		ORDER BY key FOR NO KEY UPDATE)
+ *	UPDATE table AS t SET ... FROM locked
+ *	WHERE t.key = locked.locked_key AND t.state = $2
+ *	RETURNING t.key, t.state
+ *
+ * The rows are locked in the order of their keys before the first of them is
+ * updated: overlapping calls meet at their first common key and cannot
+ * deadlock.
+ */
+static int
+write_bulk_swap(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
+{
+	const char *key = quote_identifier(governed->key_column);
+	const char *relation = get_relation_sql(governed);
+
+	appendStringInfo(query, "WITH locked AS MATERIALIZED (SELECT %s AS locked_key FROM %s WHERE %s",
+					 key, relation, key);
+	append_operator(query, governed->key_equality);
+	appendStringInfoString(query, "ANY ($1) AND ");
+	append_state_equality(query, governed, "$2");
+	appendStringInfo(query, " ORDER BY %s FOR NO KEY UPDATE) UPDATE %s", key, relation);
+	append_assignments(query, governed, true, statement == PETITION_BULK_REASON);
+	appendStringInfo(query, " FROM locked WHERE %s", key);
+	append_operator(query, governed->key_equality);
+	appendStringInfoString(query, "locked.locked_key AND ");
+	append_state_equality(query, governed, "$2");
+	appendStringInfo(query, " RETURNING %s, %s", key, quote_identifier(governed->state_column));
+
+	types[0] = get_array_type(governed->key_type);
+	types[1] = types[2] = governed->state_is_enum ? governed->state_type : TEXTOID;
+	types[3] = TEXTOID;
+	return statement == PETITION_BULK_REASON ? 4 : 3;
+}
+
+/*
+ * Writes the statements that only read: the state of a row, the states of
+ * many, and the probe that finds out whether a row has changed since the
+ * transaction's snapshot, by locking it (it raises 40001 if so).
+ */
+static int
+write_read(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
+{
+	const char *key = quote_identifier(governed->key_column);
+
+	types[0] = governed->key_type;
+	if (statement == ROW_PROBE)
+		appendStringInfoString(query, "SELECT");
+	else if (statement == ROW_STATE)
+		appendStringInfo(query, "SELECT %s", quote_identifier(governed->state_column));
+	else
+	{
+		types[0] = get_array_type(governed->key_type);
+		appendStringInfo(query, "SELECT %s, %s", quote_identifier(governed->state_column), key);
+	}
+	appendStringInfo(query, " FROM %s WHERE %s", get_relation_sql(governed), key);
+	append_operator(query, governed->key_equality);
+	appendStringInfoString(query, statement == ROW_STATES ? "ANY ($1)" : "$1");
+	if (statement == ROW_PROBE)
+		appendStringInfoString(query, " FOR NO KEY UPDATE NOWAIT");
+	return 1;
+}
+
+/*
+ * Writes the statement that reads who assigned a fate, and when.
+ */
+static int
+write_ledger_read(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
+{
+	types[0] = governed->key_type;
+	appendStringInfoString(query, "SELECT assigned_at, assigned_by FROM ");
+	append_qualified(query, governed->ledger_schema, governed->ledger);
+	appendStringInfo(query, " WHERE %s", quote_identifier(governed->key_column));
+	append_operator(query, governed->key_equality);
+	appendStringInfoString(query, "$1");
+	return 1;
+}
+
+/* ----------------------------------------------------------------------
+ * Opening and closing
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Finds the caller's petition_submissions along his search_path and opens it.
+ */
+static Relation
+open_petitions(void)
+{
+	Oid			relid = RangeVarGetRelid(makeRangeVar(NULL, PETITION_TABLE, -1),
+										 RowExclusiveLock, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s\" does not exist", PETITION_TABLE),
+				 errhint("Call create_petitions(), or set the search_path to the schema that has it, on which you need USAGE.")));
+	return table_open(relid, NoLock);
+}
+
+/*
+ * Opens the table whose row type the function's first argument has.
+ */
+static Relation
+open_subject(FunctionCallInfo fcinfo)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument \"subject\" does not have the row type of a table"),
+				 errhint("Name the table by a null of its row type, such as null::orders.")));
+	return relation_open(relid, RowExclusiveLock);
+}
+
+/*
+ * Returns the number of a state that the caller names; raises 22023 for one
+ * that the lifecycle does not know.
+ */
+static int
+find_named_state(const Swap *swap, const char *state)
+{
+	int			number = lifecycle_find(swap->governed->lifecycle, state, strlen(state));
+
+	if (number == NO_STATE)
+		report_unknown_state(swap->governed->lifecycle,
+							 RelationGetRelationName(swap->relation), state);
+	return number;
+}
+
+/*
+ * Takes the states, and on petitions the reason, from the arguments that
+ * follow the key, and looks the states up.  The relation is governed.
+ */
+static void
+read_arguments(Swap *swap, int first)
+{
+	FunctionCallInfo fcinfo = swap->fcinfo;
+	int			from;
+	int			to;
+
+	swap->expected_state = get_text_argument(fcinfo, first, "expected_state");
+	swap->new_state = get_text_argument(fcinfo, first + 1, "new_state");
+	if (swap->is_petition && !PG_ARGISNULL(first + 2))
+	{
+		swap->reason = PG_GETARG_TEXT_PP(first + 2);
+		swap->statement++;
+	}
+
+	from = find_named_state(swap, swap->expected_state);
+	to = find_named_state(swap, swap->new_state);
+	swap->is_transition = lifecycle_allows(swap->governed->lifecycle, from, to) &&
+		(!swap->is_petition || lifecycle_is_fate(swap->governed->lifecycle, to));
+}
+
+/*
+ * Raises 55000 unless petition_submissions is governed as create_petitions()
+ * does it: by id, a uuid, and state.
+ */
+static void
+check_petition_columns(const Swap *swap)
+{
+	const Governed *governed = swap->governed;
+
+	if (governed->key_type != UUIDOID || strcmp(governed->key_column, "id") != 0 ||
+		strcmp(governed->state_column, "state") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s\" is not governed by a column \"id\" of type uuid and a column \"state\"",
+						PETITION_TABLE),
+				 errhint("Use compare_and_swap for other tables than the one that create_petitions() creates.")));
+}
+
+/*
+ * Reads a key that the caller gave as text.
+ */
+static Datum
+parse_key(const Governed *governed, const char *key)
+{
+	Oid			input;
+	Oid			parameter;
+
+	getTypeInputInfo(governed->key_type, &input, &parameter);
+	return OidInputFunctionCall(input, unconstify(char *, key), parameter, -1);
+}
+
+/* ----------------------------------------------------------------------
+ * The UPDATE
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Fills in the parameters of an UPDATE: keys may be one or an array.
+ */
+static void
+fill_parameters(const Swap *swap, Datum keys, Datum *values)
+{
+	values[0] = keys;
+	values[1] = state_datum(swap->governed, swap->expected_state);
+	values[2] = state_datum(swap->governed, swap->new_state);
+	values[3] = PointerGetDatum(swap->reason);
+}
+
+/*
+ * Raises 55000 if a row was stored with another state than it was to have.
+ */
+static void
+check_stored_state(const Swap *swap, Datum state, bool isnull)
+{
+	const char *stored = isnull ? NULL : state_text(swap->governed, state);
+
+	if (stored != NULL && strcmp(stored, swap->new_state) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 stored == NULL ?
+			 errmsg("row of relation \"%s\" was stored without a state instead of with \"%s\"",
+					RelationGetRelationName(swap->relation), swap->new_state) :
+			 errmsg("row of relation \"%s\" was stored with state \"%s\" instead of \"%s\"",
+					RelationGetRelationName(swap->relation), stored, swap->new_state),
+			 errhint("A BEFORE trigger of the table changes the state. Nothing was stored."),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Raises 55000 for an update that was suppressed: the row is there in the
+ * expected state, and yet is not updated.
+ */
+static void
+report_suppressed(const Swap *swap, Datum key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("update of row \"%s\" of relation \"%s\" was suppressed",
+					key_text(swap->governed, key), RelationGetRelationName(swap->relation)),
+			 errdetail("The row is in state \"%s\", as expected, but was not updated.",
+					   swap->expected_state),
+			 errhint("A row security policy that lets you read the row but not update it does that, and so does a BEFORE trigger that returns null, or a rule."),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Executes the UPDATE of one row; returns whether it updated it, and then
+ * leaves what it returned in the swap.  The guard's trigger fires within.
+ */
+static bool
+execute_swap(Swap *swap)
+{
+	Datum		values[4];
+	Datum		state;
+	bool		isnull;
+
+	fill_parameters(swap, swap->key, values);
+	if (governed_execute(swap->governed, swap->statement, write_swap,
+						 RelationGetRelid(swap->relation), values, NULL,
+						 InvalidSnapshot, true) == 0)
+		return false;
+
+	swap->row = SPI_tuptable->vals[0];
+	swap->row_desc = SPI_tuptable->tupdesc;
+	state = SPI_getbinval(swap->row, swap->row_desc,
+						  swap->statement == PETITION_ASSIGN ||
+						  swap->statement == PETITION_ASSIGN_REASON ? PETITION_STATE_COLUMN : 1,
+						  &isnull);
+	check_stored_state(swap, state, isnull);
+	swap->current_state = swap->new_state;
+	return true;
+}
+
+/*
+ * Is it the error by which the server refuses, above READ COMMITTED, to update
+ * or lock a row that has changed since the transaction's snapshot?  Other
+ * errors have the same SQLSTATE; the message tells them apart, whatever
+ * language it is shown in.
+ */
+static bool
+is_row_conflict(const ErrorData *error)
+{
+	static const char *const messages[] = {
+		"could not serialize access due to concurrent update",
+		"could not serialize access due to concurrent delete",
+		"tuple to be locked was already moved to another partition due to concurrent update"
+	};
+
+	if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE || error->message_id == NULL)
+		return false;
+	for (int i = 0; i < lengthof(messages); i++)
+	{
+		if (strcmp(error->message_id, messages[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Calls a function in a subtransaction.  Returns NULL, or, where the server
+ * refused to work on a row that has changed since the snapshot, that error,
+ * with all that the function did undone.  Other errors go on their way.
+ */
+static ErrorData *
+call_in_subtransaction(void (*function) (void *), void *argument)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		function(argument);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL && !is_row_conflict(error))
+		ReThrowError(error);
+	return error;
+}
+
+/* A row that may have changed since the transaction's snapshot */
+typedef struct Probe
+{
+	Swap	   *swap;
+	Datum		key;
+} Probe;
+
+static void
+execute_probe(void *argument)
+{
+	Probe	   *probe = argument;
+
+	governed_execute(probe->swap->governed, ROW_PROBE, write_read,
+					 RelationGetRelid(probe->swap->relation), &probe->key, NULL,
+					 InvalidSnapshot, true);
+}
+
+static void
+execute_swap_for_subtransaction(void *argument)
+{
+	execute_swap((Swap *) argument);
+}
+
+/*
+ * Executes the UPDATE of one row at REPEATABLE READ or SERIALIZABLE.  Returns
+ * whether the row was updated; *changed is whether it was refused because the
+ * row has changed since the snapshot.  The same error may come from another
+ * row that somebody's trigger works on: then locking ours succeeds, and the
+ * error is passed on as what it is.
+ */
+static bool
+execute_swap_in_snapshot(Swap *swap, bool *changed)
+{
+	ErrorData  *error;
+	Probe		probe = {swap, swap->key};
+
+	swap->row = NULL;
+	error = call_in_subtransaction(execute_swap_for_subtransaction, swap);
+	*changed = error != NULL;
+	if (error != NULL && call_in_subtransaction(execute_probe, &probe) == NULL)
+		ReThrowError(error);
+	return error == NULL && swap->row != NULL;
+}
+
+/* ----------------------------------------------------------------------
+ * Diagnosis
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Finds out why a swap was not made, from the row's state when the call began
+ * and now; NULL where there was, or is, no row.  changed: the server refused
+ * the update because the row has changed.
+ */
+static Outcome
+find_outcome(const Swap *swap, const char *began, const char *current, bool changed)
+{
+	const Lifecycle *lifecycle = swap->governed->lifecycle;
+
+	if (began == NULL && current == NULL)
+		return NOT_FOUND;
+	if (began != NULL)
+	{
+		int			state = lifecycle_find(lifecycle, began, strlen(began));
+
+		if (state != NO_STATE && lifecycle_is_fate(lifecycle, state))
+			return ALREADY_FATED;
+	}
+	if (changed ||
+		began == NULL || strcmp(began, swap->expected_state) != 0 ||
+		current == NULL || strcmp(current, swap->expected_state) != 0)
+		return CONCURRENT_MODIFICATION;
+	return swap->is_transition ? STILL_EXPECTED : INVALID_TRANSITION;
+}
+
+/*
+ * Reads the state of a row under a snapshot; NULL if there is no row that the
+ * caller may see.  A null state, which only tampering leaves, reads as "".
+ */
+static const char *
+read_state(Swap *swap, Snapshot snapshot)
+{
+	bool		isnull;
+	Datum		state;
+
+	if (governed_execute(swap->governed, ROW_STATE, write_read, RelationGetRelid(swap->relation),
+						 &swap->key, NULL, snapshot, true) == 0)
+		return NULL;
+	state = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? "" : state_text(swap->governed, state);
+}
+
+/*
+ * Reads the row again and finds out why it was not swapped.
+ */
+static Outcome
+diagnose(Swap *swap, bool changed)
+{
+	const char *began = read_state(swap, GetActiveSnapshot());
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+	swap->current_state = read_state(swap, latest);
+	UnregisterSnapshot(latest);
+	return find_outcome(swap, began, swap->current_state, changed);
+}
+
+/*
+ * Makes the swap; connected to SPI.  At READ COMMITTED, a row that is in the
+ * expected state after the UPDATE missed it may have gone to another and come
+ * back in between: then a second try succeeds.  What is not updated then
+ * either is kept from it by row security, a trigger or a rule.
+ */
+static Outcome
+make_swap(Swap *swap)
+{
+	Outcome		outcome = STILL_EXPECTED;
+
+	for (int try = 0; try < 2 && outcome == STILL_EXPECTED; try++)
+	{
+		bool		changed = false;
+		bool		updated = false;
+
+		if (swap->is_transition)
+			updated = IsolationUsesXactSnapshot() ?
+				execute_swap_in_snapshot(swap, &changed) : execute_swap(swap);
+		if (updated)
+			return ASSIGNED;
+		outcome = diagnose(swap, changed);
+	}
+	if (outcome == STILL_EXPECTED)
+		report_suppressed(swap, swap->key);
+	return outcome;
+}
+
+/*
+ * Adds to a refusal who assigned the fate that stands, and when, if the caller
+ * may read the ledger.
+ */
+static void
+read_assignment(Swap *swap, Refusal *refusal)
+{
+	Oid			ledger = governed_ledger(swap->governed, true);
+	Snapshot	latest;
+	bool		isnull;
+
+	if (!OidIsValid(ledger) || pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		return;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	if (governed_execute(swap->governed, LEDGER_READ, write_ledger_read, ledger,
+						 &swap->key, NULL, latest, true) > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		refusal->assigned_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 1, &isnull));
+		refusal->assigned_by = SPI_getvalue(row, desc, 2);
+	}
+	UnregisterSnapshot(latest);
+}
+
+/*
+ * Raises the error for an outcome other than ASSIGNED.
+ */
+static void
+report_outcome(Swap *swap, Outcome outcome)
+{
+	const Lifecycle *lifecycle = swap->governed->lifecycle;
+	Refusal		refusal = {0};
+	int			current = NO_STATE;
+
+	if (swap->current_state != NULL)
+		current = lifecycle_find(lifecycle, swap->current_state, strlen(swap->current_state));
+	refusal.relation = swap->relation;
+	refusal.is_petition = swap->is_petition;
+	refusal.key = key_text(swap->governed, swap->key);
+	refusal.expected_state = swap->expected_state;
+	refusal.current_state = swap->current_state;
+	refusal.new_state = swap->new_state;
+	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
+	if (current != NO_STATE && lifecycle_is_fate(lifecycle, current))
+		read_assignment(swap, &refusal);
+
+	if (outcome == NOT_FOUND)
+		report_not_found(&refusal);
+	if (outcome == ALREADY_FATED)
+		report_already_fated(&refusal);
+	if (outcome == CONCURRENT_MODIFICATION)
+		report_concurrent_modification(&refusal);
+	if (lifecycle_allows(lifecycle, current,
+						 lifecycle_find(lifecycle, swap->new_state, strlen(swap->new_state))))
+		report_not_a_fate(&refusal);
+	report_invalid_transition(&refusal);
+}
+
+/* ----------------------------------------------------------------------
+ * One row
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the row that the UPDATE of assign_fate returned, as a value of the
+ * composite type petition_submission, in the current memory context.  Raises
+ * 42804 if the table's columns are no longer of the types that it has.
+ */
+static Datum
+make_petition(const Swap *swap, Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	Datum		petition;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute wanted = TupleDescAttr(desc, i);
+		Form_pg_attribute found = TupleDescAttr(swap->row_desc, i);
+
+		if (wanted->atttypid != found->atttypid)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
+							NameStr(found->attname), RelationGetRelationName(swap->relation),
+							format_type_be(found->atttypid), format_type_be(wanted->atttypid)),
+					 errhint("try_assign_fate and compare_and_swap work on tables of any types.")));
+	}
+	petition = heap_copy_tuple_as_datum(swap->row, desc);
+	ReleaseTupleDesc(desc);
+	return petition;
+}
+
+/*
+ * Returns the result of a try_ function, a record of outcome and state, in the
+ * current memory context.
+ */
+static Datum
+make_attempt(const Swap *swap, Outcome outcome)
+{
+	FunctionCallInfo fcinfo = swap->fcinfo;
+	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	Datum		values[2] = {0};
+	bool		nulls[2] = {false, swap->current_state == NULL};
+
+	if (desc == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		desc = BlessTupleDesc(desc);
+		fcinfo->flinfo->fn_extra = desc;
+		MemoryContextSwitchTo(caller);
+	}
+	values[0] = CStringGetTextDatum(outcome_names[outcome]);
+	if (swap->current_state != NULL)
+		values[1] = CStringGetTextDatum(swap->current_state);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
+ * Returns what the swap's function returns, in the current memory context.
+ */
+static Datum
+make_result(const Swap *swap, Outcome outcome)
+{
+	bool		isnull;
+
+	switch (swap->statement)
+	{
+		case PETITION_ASSIGN:
+		case PETITION_ASSIGN_REASON:
+			return make_petition(swap, get_func_rettype(swap->fcinfo->flinfo->fn_oid));
+		case ROW_SWAP:
+			return datumCopy(SPI_getbinval(swap->row, swap->row_desc, 2, &isnull), false, -1);
+		default:
+			return make_attempt(swap, outcome);
+	}
+}
+
+/*
+ * Swaps one row: reads the arguments, makes the swap, and raises an error if
+ * the row was not swapped, or returns the outcome where the function does that.
+ */
+static void
+swap_row(Governed *governed, void *argument)
+{
+	Swap	   *swap = argument;
+	FunctionCallInfo fcinfo = swap->fcinfo;
+	MemoryContext caller = CurrentMemoryContext;
+	Outcome		outcome;
+
+	swap->governed = governed;
+	if (swap->is_petition)
+	{
+		check_petition_columns(swap);
+		swap->key = PG_GETARG_DATUM(0);
+		read_arguments(swap, 1);
+	}
+	else
+	{
+		swap->key = parse_key(swap->governed, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		read_arguments(swap, 2);
+	}
+
+	SPI_connect();
+	outcome = make_swap(swap);
+	if (outcome != ASSIGNED && (swap->statement == PETITION_ASSIGN ||
+								swap->statement == PETITION_ASSIGN_REASON ||
+								swap->statement == ROW_SWAP))
+		report_outcome(swap, outcome);
+	MemoryContextSwitchTo(caller);
+	swap->result = make_result(swap, outcome);
+	SPI_finish();
+}
+
+/*
+ * Does the work of a call on its relation, which is open, and closes that; its
+ * lock stays until the transaction ends, as after any UPDATE.
+ */
+static Datum
+run_swap(Swap *swap, FunctionCallInfo fcinfo, GovernedWork work)
+{
+	swap->fcinfo = fcinfo;
+	with_governed(swap->relation, work, swap);
+	relation_close(swap->relation, NoLock);
+	return swap->result;
+}
+
+/*
+ * Swaps one petition.
+ */
+static Datum
+swap_petition(FunctionCallInfo fcinfo, KeptStatement statement, const char *function)
+{
+	Swap		swap = {0};
+
+	PreventCommandIfReadOnly(function);
+	check_not_null(fcinfo, 0, "submission_id");
+	swap.is_petition = true;
+	swap.statement = statement;
+	swap.relation = open_petitions();
+	return run_swap(&swap, fcinfo, swap_row);
+}
+
+/*
+ * Swaps one row of the table that the first argument names.
+ */
+static Datum
+swap_subject(FunctionCallInfo fcinfo, KeptStatement statement, const char *function)
+{
+	Swap		swap = {0};
+
+	PreventCommandIfReadOnly(function);
+	check_not_null(fcinfo, 1, "key");
+	swap.statement = statement;
+	swap.relation = open_subject(fcinfo);
+	return run_swap(&swap, fcinfo, swap_row);
+}
+
+/*
+ * assign_fate(submission_id, expected_state, new_state, reason) returns the
+ * petition as it is with its fate.
+ */
+Datum
+assign_fate(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(swap_petition(fcinfo, PETITION_ASSIGN, "assign_fate()"));
+}
+
+/*
+ * try_assign_fate(same arguments) returns outcome and current state.
+ */
+Datum
+try_assign_fate(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(swap_petition(fcinfo, PETITION_TRY, "try_assign_fate()"));
+}
+
+/*
+ * compare_and_swap(subject, key, expected_state, new_state) returns the row as
+ * it is then.
+ */
+Datum
+compare_and_swap(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(swap_subject(fcinfo, ROW_SWAP, "compare_and_swap()"));
+}
+
+/*
+ * try_compare_and_swap(same arguments) returns outcome and current state.
+ */
+Datum
+try_compare_and_swap(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(swap_subject(fcinfo, ROW_TRY, "try_compare_and_swap()"));
+}
+
+/* ----------------------------------------------------------------------
+ * Many petitions
+ * ----------------------------------------------------------------------
+ */
+
+/* One petition of a bulk call */
+typedef struct BulkItem
+{
+	pg_uuid_t	id;
+	Outcome		outcome;
+	const char *began;			/* its state when the call began, or NULL */
+	const char *current;		/* its state now, or NULL */
+} BulkItem;
+
+/* All petitions of a bulk call, each once, sorted by id */
+typedef struct Bulk
+{
+	Swap	   *swap;
+	int			count;
+	BulkItem   *items;
+} Bulk;
+
+static int
+compare_items(const void *a, const void *b)
+{
+	return memcmp(&((const BulkItem *) a)->id, &((const BulkItem *) b)->id, UUID_LEN);
+}
+
+/*
+ * Collects the ids of an array, sorted and each once.
+ */
+static void
+collect_items(Bulk *bulk, const Datum *ids, int count)
+{
+	int			distinct = 0;
+
+	bulk->items = MemoryContextAllocExtended(CurrentMemoryContext,
+											 Max(1, count) * sizeof(BulkItem),
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < count; i++)
+	{
+		bulk->items[i].id = *DatumGetUUIDP(ids[i]);
+		bulk->items[i].outcome = STILL_EXPECTED;
+	}
+	qsort(bulk->items, count, sizeof(BulkItem), compare_items);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || compare_items(&bulk->items[i], &bulk->items[distinct - 1]) != 0)
+			bulk->items[distinct++] = bulk->items[i];
+	}
+	bulk->count = distinct;
+}
+
+/*
+ * Returns the item of an id, which is there.
+ */
+static BulkItem *
+find_item(const Bulk *bulk, Datum id)
+{
+	BulkItem	wanted = {0};
+
+	wanted.id = *DatumGetUUIDP(id);
+	return bsearch(&wanted, bulk->items, bulk->count, sizeof(BulkItem), compare_items);
+}
+
+/*
+ * Makes an array of the ids that are still expected to be swapped, in order;
+ * *count is their number.
+ */
+static Datum
+remaining_ids(const Bulk *bulk, int *count)
+{
+	Datum	   *ids = MemoryContextAllocExtended(CurrentMemoryContext,
+												 Max(1, bulk->count) * sizeof(Datum),
+												 MCXT_ALLOC_HUGE);
+
+	*count = 0;
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED)
+			ids[(*count)++] = UUIDPGetDatum(&bulk->items[i].id);
+	}
+	return PointerGetDatum(construct_array(ids, *count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/*
+ * Executes the UPDATE of all remaining petitions and marks those that it
+ * updated.
+ */
+static void
+execute_bulk(void *argument)
+{
+	Bulk	   *bulk = argument;
+	Swap	   *swap = bulk->swap;
+	int			count;
+	Datum		values[4];
+	uint64		updated;
+
+	fill_parameters(swap, remaining_ids(bulk, &count), values);
+	if (count == 0)
+		return;
+	updated = governed_execute(swap->governed, swap->statement, write_bulk_swap,
+							   RelationGetRelid(swap->relation), values, NULL,
+							   InvalidSnapshot, true);
+	for (uint64 i = 0; i < updated; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		bool		isnull;
+		Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
+		BulkItem   *item;
+
+		check_stored_state(swap, state, isnull);
+		item = find_item(bulk, SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		item->outcome = ASSIGNED;
+		item->current = swap->new_state;
+	}
+}
+
+/*
+ * Reads the states of the remaining petitions under a snapshot, as began or
+ * as current state.
+ */
+static void
+read_states(Bulk *bulk, Snapshot snapshot, bool began)
+{
+	Swap	   *swap = bulk->swap;
+	int			count;
+	Datum		ids = remaining_ids(bulk, &count);
+	uint64		found;
+
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED)
+			*(began ? &bulk->items[i].began : &bulk->items[i].current) = NULL;
+	}
+	found = governed_execute(swap->governed, ROW_STATES, write_read,
+							 RelationGetRelid(swap->relation), &ids, NULL, snapshot, true);
+	for (uint64 i = 0; i < found; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		bool		isnull;
+		Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull);
+		const char *text = isnull ? "" : state_text(swap->governed, state);
+		BulkItem   *item = find_item(bulk, SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+
+		*(began ? &item->began : &item->current) = text;
+	}
+}
+
+/*
+ * Finds out why the remaining petitions were not swapped; returns whether
+ * some of them could be swapped after all.
+ */
+static bool
+diagnose_bulk(Bulk *bulk)
+{
+	Snapshot	latest;
+	bool		some = false;
+
+	read_states(bulk, GetActiveSnapshot(), true);
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	read_states(bulk, latest, false);
+	UnregisterSnapshot(latest);
+
+	for (int i = 0; i < bulk->count; i++)
+	{
+		BulkItem   *item = &bulk->items[i];
+
+		if (item->outcome != STILL_EXPECTED)
+			continue;
+		item->outcome = find_outcome(bulk->swap, item->began, item->current, false);
+		some = some || item->outcome == STILL_EXPECTED;
+	}
+	return some;
+}
+
+/*
+ * Swaps the remaining petitions one by one, in the order of their ids: above
+ * READ COMMITTED, a single petition that has changed since the snapshot fails
+ * the statement for all.
+ */
+static void
+swap_one_by_one(Bulk *bulk)
+{
+	Swap		single = *bulk->swap;
+
+	single.statement = single.reason != NULL ? PETITION_TRY_REASON : PETITION_TRY;
+	for (int i = 0; i < bulk->count; i++)
+	{
+		BulkItem   *item = &bulk->items[i];
+
+		CHECK_FOR_INTERRUPTS();
+		single.key = UUIDPGetDatum(&item->id);
+		item->outcome = make_swap(&single);
+		item->current = single.current_state;
+	}
+}
+
+/*
+ * Makes the swaps of a bulk call; connected to SPI.  As for a single row,
+ * petitions that could be swapped after all are tried a second time.
+ */
+static void
+make_bulk_swap(Bulk *bulk)
+{
+	bool		some = true;
+
+	for (int try = 0; try < 2 && some; try++)
+	{
+		if (!bulk->swap->is_transition)
+			 /* known without an UPDATE */ ;
+		else if (!IsolationUsesXactSnapshot())
+			execute_bulk(bulk);
+		else if (call_in_subtransaction(execute_bulk, bulk) != NULL)
+		{
+			swap_one_by_one(bulk);
+			return;
+		}
+		some = diagnose_bulk(bulk);
+	}
+
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED)
+			report_suppressed(bulk->swap, UUIDPGetDatum(&bulk->items[i].id));
+	}
+}
+
+/*
+ * Returns the results in the order of the input.  An id that is given again
+ * finds what its first time left.
+ */
+static void
+put_results(ReturnSetInfo *result, const Bulk *bulk, const Datum *ids, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		BulkItem   *item = find_item(bulk, ids[i]);
+		Datum		values[3] = {0};
+		bool		nulls[3] = {false, false, item->current == NULL};
+
+		values[0] = ids[i];
+		values[1] = CStringGetTextDatum(outcome_names[item->outcome]);
+		if (item->current != NULL)
+			values[2] = CStringGetTextDatum(item->current);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		if (item->outcome == ASSIGNED)
+			item->outcome = ALREADY_FATED;
+	}
+}
+
+/*
+ * Returns the elements of the array of ids; raises 22004 for a null among
+ * them.
+ */
+static Datum *
+read_ids(ArrayType *array, int *count)
+{
+	Datum	   *ids;
+
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"submission_ids\" must not contain nulls")));
+	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, count);
+	return ids;
+}
+
+/*
+ * Swaps many petitions: reads the arguments, makes the swaps and returns their
+ * outcomes as rows.
+ */
+static void
+swap_petitions(Governed *governed, void *argument)
+{
+	Swap	   *swap = argument;
+	FunctionCallInfo fcinfo = swap->fcinfo;
+	Bulk		bulk = {0};
+	int			count;
+	Datum	   *ids = read_ids(PG_GETARG_ARRAYTYPE_P(0), &count);
+
+	swap->governed = governed;
+	check_petition_columns(swap);
+	read_arguments(swap, 1);
+	bulk.swap = swap;
+	collect_items(&bulk, ids, count);
+
+	SPI_connect();
+	make_bulk_swap(&bulk);
+	put_results((ReturnSetInfo *) fcinfo->resultinfo, &bulk, ids, count);
+	SPI_finish();
+}
+
+/*
+ * assign_fates(submission_ids, expected_state, new_state, reason) returns an
+ * outcome for each id.
+ */
+Datum
+assign_fates(PG_FUNCTION_ARGS)
+{
+	Swap		swap = {0};
+
+	PreventCommandIfReadOnly("assign_fates()");
+	check_not_null(fcinfo, 0, "submission_ids");
+	InitMaterializedSRF(fcinfo, 0);
+	swap.is_petition = true;
+	swap.statement = PETITION_BULK;
+	swap.relation = open_petitions();
+	return run_swap(&swap, fcinfo, swap_petitions);
+}

@@ -1,0 +1,726 @@
+/*-------------------------------------------------------------------------
+ *
+ * governed.c
+ *	  What governs a table, and the statements kept for it.
+ *
+ * All that governs a table is in the arguments of its guard trigger: the key
+ * column, the state column, the name of the ledger and the lifecycle.  Each
+ * backend reads them once a relation, into a Governed, which also keeps the
+ * statements that are prepared for the relation.
+ *
+ * Memory: a Governed lives in a memory context of its own below
+ * CacheMemoryContext, its kept statements in SPI's.  A relation cache
+ * invalidation only marks it; it is replaced at its next use.  Whoever uses
+ * one holds a pin, so that a trigger or function that runs inside our own
+ * statements may alter the table, or use so many other tables that ours is
+ * evicted, without freeing what an outer call is working with: a Governed
+ * that is no longer in the cache is freed with its last pin.  At most
+ * MAX_GOVERNED are kept, so that a session that visits thousands of tenants
+ * or partitions stays small.
+ *
+ * Names: renaming a schema invalidates no relation in it, and a kept plan that
+ * is made anew looks its names up anew.  So a Governed remembers the names
+ * that its statements speak of and is replaced when they are no longer those
+ * of its relation; and after each execution the plan must have used the
+ * relation that was meant, which closes the gap between the two.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/partition.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "governed.h"
+
+#define MAX_GOVERNED 512
+
+/* The arguments of guard_fate */
+#define GUARD_NARGS	4
+enum
+{
+	ARG_KEY_COLUMN,
+	ARG_STATE_COLUMN,
+	ARG_LEDGER,
+	ARG_LIFECYCLE
+};
+
+typedef struct GovernedEntry
+{
+	Oid			relid;			/* hash key */
+	Governed   *governed;
+} GovernedEntry;
+
+static HTAB *governed_cache = NULL;
+static uint64 governed_clock = 0;
+static uint64 invalidations = 0;
+
+/* ----------------------------------------------------------------------
+ * The cache
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Relation cache callback: marks what is known of the relation (of all, for
+ * InvalidOid) as stale.  Frees nothing, since an active call may hold it.
+ */
+static void
+invalidate_governed(Datum arg, Oid relid)
+{
+	GovernedEntry *entry;
+	HASH_SEQ_STATUS scan;
+
+	invalidations++;
+	if (OidIsValid(relid))
+	{
+		entry = hash_search(governed_cache, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+			entry->governed->valid = false;
+		return;
+	}
+	hash_seq_init(&scan, governed_cache);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->governed->valid = false;
+}
+
+/*
+ * Sets up the cache; called once, when the module is loaded.
+ */
+void
+governed_init(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(GovernedEntry);
+	governed_cache = hash_create("petition_cas governed tables", 64, &control,
+								 HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(invalidate_governed, (Datum) 0);
+}
+
+static void
+free_governed(Governed *governed)
+{
+	for (int i = 0; i < KEPT_STATEMENTS; i++)
+	{
+		if (governed->plans[i] != NULL)
+			SPI_freeplan(governed->plans[i]);
+	}
+	MemoryContextDelete(governed->context);
+}
+
+/*
+ * Takes a Governed out of the cache; frees it now, or with its last pin.
+ */
+static void
+detach_governed(Governed *governed)
+{
+	hash_search(governed_cache, &governed->relid, HASH_REMOVE, NULL);
+	governed->detached = true;
+	if (governed->pins == 0)
+		free_governed(governed);
+}
+
+/*
+ * Makes room in a full cache: evicts the unpinned entry that was used longest
+ * ago, if there is one.
+ */
+static void
+evict_governed(void)
+{
+	GovernedEntry *entry;
+	Governed   *oldest = NULL;
+	HASH_SEQ_STATUS scan;
+
+	if (hash_get_num_entries(governed_cache) < MAX_GOVERNED)
+		return;
+	hash_seq_init(&scan, governed_cache);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (entry->governed->pins == 0 &&
+			(oldest == NULL || entry->governed->last_used < oldest->last_used))
+			oldest = entry->governed;
+	}
+	if (oldest != NULL)
+		detach_governed(oldest);
+}
+
+static bool
+namespace_has_name(Oid namespace, const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
+	bool		same;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	same = strcmp(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname), name) == 0;
+	ReleaseSysCache(tuple);
+	return same;
+}
+
+/*
+ * Are the names that the kept statements speak of still those of the relation?
+ * A rename of the relation or a move to another schema invalidates it; what
+ * remains to look at is the names of the schemas, and a partition's root.
+ */
+static bool
+names_are_current(const Governed *governed, Relation relation)
+{
+	if (!namespace_has_name(RelationGetNamespace(relation), governed->relation_schema))
+		return false;
+	if (governed->root == governed->relid)
+		return true;
+	return namespace_has_name(get_rel_namespace(governed->root), governed->ledger_schema);
+}
+
+/*
+ * Is the function the one that this module offers under that symbol?  Only a
+ * superuser can create a function in C, so the symbol and the library's name
+ * tell, whatever schema the extension is in.
+ */
+bool
+is_own_function(Oid function, const char *symbol)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Datum		source;
+	Datum		library;
+	bool		source_null;
+	bool		library_null;
+	bool		own = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &source_null);
+	library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &library_null);
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId &&
+		!source_null && !library_null &&
+		strcmp(TextDatumGetCString(source), symbol) == 0)
+	{
+		char	   *path = TextDatumGetCString(library);
+		char	   *slash = strrchr(path, '/');
+
+		own = strcmp(slash ? slash + 1 : path, "petition_cas") == 0;
+	}
+	ReleaseSysCache(tuple);
+	return own;
+}
+
+/*
+ * Returns the trigger of that name, in the relation cache, or NULL.
+ */
+const Trigger *
+find_trigger(Relation relation, const char *name)
+{
+	if (relation->trigdesc == NULL)
+		return NULL;
+	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
+	{
+		if (strcmp(relation->trigdesc->triggers[i].tgname, name) == 0)
+			return &relation->trigdesc->triggers[i];
+	}
+	return NULL;
+}
+
+/*
+ * Copies the arguments of the relation's guard trigger into the current memory
+ * context; returns false if it has no such trigger.  They are copied before
+ * anything else is asked: the relation cache entry that they are in may be
+ * rebuilt at any catalog access.
+ */
+static bool
+find_arguments(Relation relation, char **arguments)
+{
+	const Trigger *guard = find_trigger(relation, GUARD_TRIGGER);
+	Oid			function;
+	int			count;
+
+	if (guard == NULL)
+		return false;
+	function = guard->tgfoid;
+	count = guard->tgnargs;
+	for (int i = 0; i < Min(count, GUARD_NARGS); i++)
+		arguments[i] = pstrdup(guard->tgargs[i]);
+
+	if (!is_own_function(function, "guard_fate"))
+		return false;
+	if (count != GUARD_NARGS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of %d",
+						GUARD_TRIGGER, RelationGetRelationName(relation), count, GUARD_NARGS),
+				 errhint("Guard triggers are created by govern().")));
+	return true;
+}
+
+/*
+ * Has the relation a guard trigger?  It is governed then, even if a column
+ * that the guard speaks of is gone.
+ */
+bool
+has_guard(Relation relation)
+{
+	char	   *arguments[GUARD_NARGS];
+
+	return find_arguments(relation, arguments);
+}
+
+/*
+ * Returns the name of a column that the relation's guard speaks of and that is
+ * gone, or NULL.  The relation has a guard.
+ */
+const char *
+lost_column(Relation relation)
+{
+	char	   *arguments[GUARD_NARGS];
+
+	(void) find_arguments(relation, arguments);
+	for (int i = ARG_KEY_COLUMN; i <= ARG_STATE_COLUMN; i++)
+	{
+		if (get_attnum(RelationGetRelid(relation), arguments[i]) <= 0)
+			return arguments[i];
+	}
+	return NULL;
+}
+
+/*
+ * Returns the number of a column that the guard's arguments name; raises 55000
+ * if it is not there any more.
+ */
+static AttrNumber
+find_column(Relation relation, const char *column)
+{
+	for (int i = 0; i < RelationGetDescr(relation)->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), column) == 0)
+			return attribute->attnum;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of governed relation \"%s\" does not exist",
+					column, RelationGetRelationName(relation)),
+			 errhint("Give the column its name back; or call ungovern, and govern with the column's new name, having renamed it in the ledger too if it is the key."),
+			 errtable(relation)));
+	return InvalidAttrNumber;	/* keep compilers quiet */
+}
+
+/*
+ * May a state column be of that type?
+ */
+bool
+is_supported_state_type(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID || get_typtype(type) == TYPTYPE_ENUM;
+}
+
+/*
+ * Reads what the relation's columns are into the Governed; raises 55000 if
+ * they are no longer of a kind that can be governed.
+ */
+static void
+read_columns(Governed *governed, Relation relation)
+{
+	Form_pg_attribute key;
+	Form_pg_attribute state;
+
+	governed->key_attno = find_column(relation, governed->key_column);
+	governed->state_attno = find_column(relation, governed->state_column);
+	key = TupleDescAttr(RelationGetDescr(relation), governed->key_attno - 1);
+	state = TupleDescAttr(RelationGetDescr(relation), governed->state_attno - 1);
+
+	governed->key_length = key->attlen;
+	governed->key_by_value = key->attbyval;
+	governed->key_type = getBaseType(key->atttypid);
+	governed->key_equality = lookup_type_cache(governed->key_type, TYPECACHE_EQ_OPR)->eq_opr;
+	governed->state_type = state->atttypid;
+	governed->state_is_enum = get_typtype(state->atttypid) == TYPTYPE_ENUM;
+
+	if (!OidIsValid(governed->key_equality) || !is_supported_state_type(governed->state_type))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the key or state column of governed relation \"%s\" has a type that cannot be governed",
+						RelationGetRelationName(relation)),
+				 errhint("A key needs a type with an equality operator, a state text, varchar or an enum."),
+				 errtable(relation)));
+}
+
+/*
+ * Reads a Governed from a guard trigger's arguments, in a memory context of
+ * its own below the current one; the caller moves that to where it shall live.
+ */
+static Governed *
+read_governed(Relation relation, char **arguments)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "petition_cas governed table",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	Governed   *governed = palloc0(sizeof(Governed));
+	Datum		graph;
+
+	governed->context = context;
+	governed->relid = RelationGetRelid(relation);
+	governed->root = governed->relid;
+	if (relation->rd_rel->relispartition)
+		governed->root = llast_oid(get_partition_ancestors(governed->relid));
+	governed->is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	governed->relation = pstrdup(RelationGetRelationName(relation));
+	governed->relation_schema = get_namespace_name(RelationGetNamespace(relation));
+	governed->ledger_schema = get_namespace_name(get_rel_namespace(governed->root));
+	governed->ledger = pstrdup(arguments[ARG_LEDGER]);
+	governed->key_column = pstrdup(arguments[ARG_KEY_COLUMN]);
+	governed->state_column = pstrdup(arguments[ARG_STATE_COLUMN]);
+	read_columns(governed, relation);
+
+	governed->graph = pstrdup(arguments[ARG_LIFECYCLE]);
+	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
+	governed->lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
+
+	MemoryContextSwitchTo(caller);
+	return governed;
+}
+
+/*
+ * Reads a Governed and puts it into the cache.
+ */
+static Governed *
+add_governed(Relation relation, char **arguments)
+{
+	uint64		before = invalidations;
+	Governed   *governed = read_governed(relation, arguments);
+	GovernedEntry *entry;
+
+	evict_governed();
+	entry = hash_search(governed_cache, &governed->relid, HASH_ENTER, NULL);
+	entry->governed = governed;
+	MemoryContextSetParent(governed->context, CacheMemoryContext);
+
+	/* what came in while we read may have been about this relation */
+	governed->valid = before == invalidations;
+	return governed;
+}
+
+/*
+ * Returns the cached Governed of a relation if it may still be used; takes it
+ * out of the cache if not.
+ */
+static Governed *
+cached_governed(Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	GovernedEntry *entry = hash_search(governed_cache, &relid, HASH_FIND, NULL);
+
+	if (entry == NULL)
+		return NULL;
+	if (entry->governed->valid && names_are_current(entry->governed, relation))
+		return entry->governed;
+	detach_governed(entry->governed);
+	return NULL;
+}
+
+/*
+ * Returns what governs a relation, or NULL.
+ */
+static Governed *
+find_governed(Relation relation)
+{
+	Governed   *governed = cached_governed(relation);
+	char	   *arguments[GUARD_NARGS];
+
+	if (governed == NULL && find_arguments(relation, arguments))
+		governed = add_governed(relation, arguments);
+	return governed;
+}
+
+/*
+ * Raises 55000 for a relation that nothing governs.
+ */
+void
+report_not_governed(Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
+			 errhint("Call govern('%s', lifecycle) first.", RelationGetRelationName(relation)),
+			 errtable(relation)));
+}
+
+/*
+ * Returns what governs a relation; raises 55000 if nothing does.
+ */
+static pg_noinline Governed *
+get_governed(Relation relation)
+{
+	Governed   *governed = find_governed(relation);
+
+	if (governed == NULL)
+		report_not_governed(relation);
+	return governed;
+}
+
+/*
+ * Does some work with what governs a relation, which is open and locked, and
+ * holds a pin on that meanwhile.  Raises 55000 if nothing governs it.
+ */
+void
+with_governed(Relation relation, GovernedWork work, void *argument)
+{
+	Governed   *governed = get_governed(relation);
+
+	governed->pins++;
+	governed->last_used = ++governed_clock;
+	PG_TRY();
+	{
+		work(governed, argument);
+	}
+	PG_FINALLY();
+	{
+		if (--governed->pins == 0 && governed->detached)
+			free_governed(governed);
+	}
+	PG_END_TRY();
+}
+
+/* ----------------------------------------------------------------------
+ * Kept statements
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Appends schema.name, quoted.
+ */
+void
+append_qualified(StringInfo query, const char *schema, const char *name)
+{
+	appendStringInfoString(query, quote_qualified_identifier(schema, name));
+}
+
+/*
+ * Appends an operator so that no search_path decides which it is.
+ */
+void
+append_operator(StringInfo query, Oid operator)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator %u", operator);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	appendStringInfo(query, " OPERATOR(%s.%s) ",
+					 quote_identifier(get_namespace_name(form->oprnamespace)),
+					 NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Appends "state column = operand".  Text is compared under the C collation:
+ * under a nondeterministic one two different states could be equal.
+ */
+void
+append_state_equality(StringInfo query, const Governed *governed, const char *operand)
+{
+	appendStringInfo(query, "%s OPERATOR(pg_catalog.=) %s",
+					 quote_identifier(governed->state_column), operand);
+	if (!governed->state_is_enum)
+		appendStringInfoString(query, " COLLATE pg_catalog.\"C\"");
+}
+
+/*
+ * Returns the governed relation as a statement names it.  ONLY, because an
+ * ordinary table's inheritance children, if it gets any, are not governed.
+ */
+const char *
+get_relation_sql(const Governed *governed)
+{
+	const char *name = quote_qualified_identifier(governed->relation_schema, governed->relation);
+
+	return governed->is_partitioned ? name : psprintf("ONLY %s", name);
+}
+
+/*
+ * Returns the kept plan of a statement, made at its first use.  SPI keeps it
+ * current; its text stays right as long as the Governed does.
+ */
+static SPIPlanPtr
+kept_plan(Governed *governed, KeptStatement statement, StatementWriter writer)
+{
+	StringInfoData query;
+	Oid			types[8];
+	int			ntypes;
+	SPIPlanPtr	plan;
+
+	if (governed->plans[statement] != NULL)
+		return governed->plans[statement];
+
+	initStringInfo(&query);
+	ntypes = writer(governed, statement, &query, types);
+	plan = SPI_prepare(query.data, ntypes, types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s",
+			 query.data, SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed for \"%s\"", query.data);
+	governed->plans[statement] = plan;
+	return plan;
+}
+
+/*
+ * Raises 55000 unless the plan, as it was just executed, used the relation
+ * that was meant.  The names in its text were right before, but somebody may
+ * have renamed schemas or relations since.
+ */
+static void
+check_plan_target(SPIPlanPtr plan, Oid target)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	if (!list_member_oid(source->relationOids, target))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation %u was renamed while a statement on it was prepared", target),
+				 errhint("Nothing was changed. Try again.")));
+}
+
+/*
+ * Executes a kept statement; the caller is connected to SPI and holds a pin.
+ * target is the relation that the statement must be about.  Without a
+ * snapshot it sees what is committed now, or the transaction's snapshot; with
+ * one, that and the transaction's own changes so far.  Returns the number of
+ * rows, which are in SPI_tuptable if it returns any.
+ */
+uint64
+governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
+				 Oid target, Datum *values, const char *nulls, Snapshot snapshot,
+				 bool fire_triggers)
+{
+	SPIPlanPtr	plan = kept_plan(governed, statement, writer);
+	int			result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot,
+											  false, fire_triggers, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	check_plan_target(plan, target);
+
+	/* a rule that does something else instead has no rows to show */
+	return result == SPI_OK_REWRITTEN ? 0 : SPI_processed;
+}
+
+/*
+ * Says what is wrong with one of our triggers, or returns NULL: it must be
+ * there, call our function, fire always, for the given events (bits of tgtype)
+ * and whatever the row or the columns are.
+ */
+const char *
+trigger_problem(Relation relation, const char *name, const char *function, int16 type)
+{
+	const Trigger *trigger = find_trigger(relation, name);
+
+	if (trigger == NULL)
+		return "is missing";
+	if (trigger->tgenabled == TRIGGER_DISABLED)
+		return "is disabled";
+	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		return "is no longer ENABLE ALWAYS";
+	if (trigger->tgtype != type || trigger->tgqual != NULL || trigger->tgnattr > 0 ||
+		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
+		return "is not the one that govern creates";
+	return NULL;
+}
+
+/*
+ * Returns the ledger of a governed table: by name, in the schema of the table
+ * or of its topmost partitioned table.  If it is not there, returns InvalidOid
+ * or raises 42P01.
+ */
+Oid
+governed_ledger(const Governed *governed, bool missing_ok)
+{
+	Oid			ledger = get_relname_relid(governed->ledger, get_rel_namespace(governed->root));
+
+	if (!OidIsValid(ledger) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("ledger \"%s.%s\" of governed relation \"%s\" does not exist",
+						governed->ledger_schema, governed->ledger, governed->relation),
+				 errhint("A ledger stays beside its table, under the name that govern gave it. If it was renamed or moved, undo that; if it was dropped, call ungovern and govern again.")));
+	return ledger;
+}
+
+/* ----------------------------------------------------------------------
+ * Keys and states
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the text of a state, in the current memory context.  Enum labels
+ * are read from the catalog each time: they can be renamed.
+ */
+char *
+state_text(const Governed *governed, Datum state)
+{
+	HeapTuple	tuple;
+	char	   *label;
+
+	if (!governed->state_is_enum)
+		return TextDatumGetCString(state);
+	tuple = SearchSysCache1(ENUMOID, state);
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for enum label %u", DatumGetObjectId(state));
+	label = pstrdup(NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel));
+	ReleaseSysCache(tuple);
+	return label;
+}
+
+/*
+ * Returns a state, whose name the lifecycle knows, as a value for the state
+ * column; for an enum without such a label raises the type's own error.
+ */
+Datum
+state_datum(const Governed *governed, const char *name)
+{
+	Oid			input;
+	Oid			parameter;
+
+	if (!governed->state_is_enum)
+		return CStringGetTextDatum(name);
+	getTypeInputInfo(governed->state_type, &input, &parameter);
+	return OidInputFunctionCall(input, unconstify(char *, name), parameter, -1);
+}
+
+/*
+ * Returns the text of a key by its type's output function.
+ */
+char *
+key_text(const Governed *governed, Datum key)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	getTypeOutputInfo(governed->key_type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, key);
+}
+
+/*
+ * Raises 22023 for a state that the lifecycle does not know.
+ */
+void
+report_unknown_state(const Lifecycle *lifecycle, const char *relation, const char *state)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("state \"%s\" is not in the lifecycle of relation \"%s\"",
+					state, relation),
+			 errhint("The states are: %s.", lifecycle_state_list(lifecycle))));
+}
