@@ -184,7 +184,9 @@ ALTER EVENT TRIGGER petition_cas_drop ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER petition_cas_drop IS
 'Refuses the drop of a part of a governed table or its ledger.';
 
+--
 -- Rosters
+--
 
 CREATE FUNCTION roster_hash(ids anyarray, scope text DEFAULT NULL)
 RETURNS text
