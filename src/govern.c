@@ -23,6 +23,7 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
@@ -51,8 +52,10 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "govern.h"
 #include "governed.h"
 #include "guard.h"
+#include "petition_cas.h"
 
 /* How many rows are named where many are wrong */
 #define NAMED_ROWS 5
@@ -150,13 +153,24 @@ become_caller_again(Identity before)
 }
 
 /*
- * Executes a command that returns no rows; connected to SPI.
+ * Executes a command that returns no rows, which the DDL guard lets pass as
+ * our own; connected to SPI.
  */
 static void
 execute_command(const char *command)
 {
-	int			result = SPI_execute(command, false, 0);
+	volatile int result = 0;
 
+	petition_cas_own_ddl = true;
+	PG_TRY();
+	{
+		result = SPI_execute(command, false, 0);
+	}
+	PG_FINALLY();
+	{
+		petition_cas_own_ddl = false;
+	}
+	PG_END_TRY();
 	if (result < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(result));
 }
@@ -218,13 +232,36 @@ state_array(const Governed *governed, const char **names, int count, Oid *type)
 										   sizeof(Oid), true, TYPALIGN_INT));
 }
 
+static bool
+has_enum_label(Oid type, const char *state)
+{
+	return SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(state));
+}
+
+/*
+ * Has an enum a value for every state of a lifecycle, given as its JSON text?
+ */
+bool
+has_all_states(Oid enum_type, const char *graph)
+{
+	Datum		json = DirectFunctionCall1(jsonb_in, CStringGetDatum(graph));
+	Lifecycle  *parsed = lifecycle_parse(DatumGetJsonbP(json));
+
+	for (int i = 0; i < parsed->nstates; i++)
+	{
+		if (!has_enum_label(enum_type, parsed->states[i].name))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Raises 22023 for a state that a column of enum type has no label for.
  */
 static void
 check_enum_label(Oid type, const char *state)
 {
-	if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(state)))
+	if (has_enum_label(type, state))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -467,7 +504,10 @@ record_missing_fates(const Governed *governed)
  * ----------------------------------------------------------------------
  */
 
-static bool
+/*
+ * Is the relation a ledger?  The trigger that guards it says so.
+ */
+bool
 is_ledger(Relation relation)
 {
 	const Trigger *trigger = find_trigger(relation, LEDGER_TRIGGER);
@@ -557,12 +597,21 @@ is_key_index(Relation index, Form_pg_attribute key)
 							BTEqualStrategyNumber) == equality;
 }
 
-static bool
-has_key_index(Relation relation, Form_pg_attribute key)
+/*
+ * Has the relation a column of that name that can be a key, having a unique
+ * index of its own?
+ */
+bool
+has_key_index(Relation relation, const char *column)
 {
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+	Form_pg_attribute key;
 	bool		found = false;
 	ListCell   *cell;
 
+	if (attno <= 0)
+		return false;
+	key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 	foreach(cell, RelationGetIndexList(relation))
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
@@ -582,7 +631,7 @@ check_key_column(Relation relation, AttrNumber attno)
 {
 	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 
-	if (!has_key_index(relation, key))
+	if (!has_key_index(relation, NameStr(key->attname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot govern relation \"%s\" by column \"%s\": it has no unique index of its own",
@@ -686,6 +735,23 @@ create_ledger(Relation relation, AttrNumber key_attno, const char *ledger)
 	execute_command(command.data);
 }
 
+/*
+ * Has the relation the columns of a ledger, apart from the key?
+ */
+bool
+has_ledger_columns(Relation ledger)
+{
+	for (int i = 0; i < lengthof(ledger_columns); i++)
+	{
+		AttrNumber	attno = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
+
+		if (attno <= 0 ||
+			TupleDescAttr(RelationGetDescr(ledger), attno - 1)->atttypid != ledger_columns[i].type)
+			return false;
+	}
+	return true;
+}
+
 #define OTHER_KEY_COLUMN "it has another key column"
 
 /*
@@ -706,86 +772,31 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
 		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
 		return OTHER_KEY_COLUMN;
-	for (int i = 0; i < lengthof(ledger_columns); i++)
-	{
-		AttrNumber	number = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
-
-		if (number <= 0 || TupleDescAttr(desc, number - 1)->atttypid != ledger_columns[i].type)
-			return "its columns are not those of a ledger";
-	}
-
-	return has_key_index(ledger, TupleDescAttr(desc, attno - 1)) ?
+	if (!has_ledger_columns(ledger))
+		return "its columns are not those of a ledger";
+	return has_key_index(ledger, NameStr(key->attname)) ?
 		NULL : "its key column has no primary key";
 }
 
 /*
- * Is the relation named as ledger by the arguments of a guard trigger?
- * (pg_trigger.tgargs: each argument with a NUL behind it.)
- */
-static bool
-trigger_names_ledger(HeapTuple trigger, TupleDesc desc, const char *ledger)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
-	bytea	   *arguments;
-	const char *argument;
-
-	if (isnull || ((Form_pg_trigger) GETSTRUCT(trigger))->tgnargs < 3)
-		return false;
-	arguments = DatumGetByteaPP(value);
-	argument = VARDATA_ANY(arguments);
-	for (int i = 0; i < 2; i++)
-		argument += strlen(argument) + 1;
-	return strcmp(argument, ledger) == 0;
-}
-
-/*
  * Does the guard of another table than that one write into the ledger of that
- * name in its schema?  Every guard depends on guard_fate, whose OID is given;
- * the guards of partitions only follow their parent's.
+ * name in its schema?
  */
 static bool
 is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		used = false;
+	ListCell   *cell;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(guard_fate));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
-	while (!used && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(cell, find_guards(guard_fate))
 	{
-		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(tuple);
-		ScanKeyData key;
-		SysScanDesc trigger_scan;
-		HeapTuple	trigger;
+		const GuardTrigger *guard = lfirst(cell);
 
-		if (dependency->classid != TriggerRelationId)
-			continue;
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(dependency->objid));
-		trigger_scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-		trigger = systable_getnext(trigger_scan);
-		if (HeapTupleIsValid(trigger))
-		{
-			Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
-
-			used = !OidIsValid(form->tgparentid) && form->tgrelid != RelationGetRelid(relation) &&
-				get_rel_namespace(form->tgrelid) == RelationGetNamespace(relation) &&
-				trigger_names_ledger(trigger, RelationGetDescr(triggers), ledger);
-		}
-		systable_endscan(trigger_scan);
+		if (guard->relid != RelationGetRelid(relation) &&
+			guard->namespace == RelationGetNamespace(relation) &&
+			strcmp(guard->ledger, ledger) == 0)
+			return true;
 	}
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	table_close(depend, AccessShareLock);
-	return used;
+	return false;
 }
 
 /*
@@ -842,27 +853,6 @@ choose_ledger(Relation relation, AttrNumber key_attno, Oid guard_fate, bool *exi
  * The triggers
  * ----------------------------------------------------------------------
  */
-
-/*
- * Returns the schema that the extension is in: that of the function called.
- */
-static char *
-own_schema(FunctionCallInfo fcinfo)
-{
-	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-}
-
-/*
- * Returns the OID of one of our functions without arguments.
- */
-static Oid
-own_function(const char *schema, const char *function)
-{
-	List	   *name = list_make1(makeString(pstrdup(schema)));
-
-	name = lappend(name, makeString(pstrdup(function)));
-	return LookupFuncName(name, 0, NULL, false);
-}
 
 /*
  * Creates or replaces one of our triggers and lets it fire always; connected
@@ -978,6 +968,25 @@ take_over_rows(Governed *governed, void *argument)
 {
 	record_missing_fates(governed);
 	check_rows(governed);
+}
+
+/*
+ * Does for a partition, which was attached to a governed table, what govern
+ * does for the rows of a table; as the topmost table's owner, which the ledger
+ * belongs to.
+ */
+void
+take_over_partition(Relation partition)
+{
+	Relation	root = table_open(llast_oid(get_partition_ancestors(RelationGetRelid(partition))),
+								  AccessShareLock);
+	Identity	caller = become_owner(root);
+
+	SPI_connect();
+	with_governed(partition, take_over_rows, NULL);
+	SPI_finish();
+	become_caller_again(caller);
+	table_close(root, AccessShareLock);
 }
 
 /*
@@ -1261,11 +1270,9 @@ verify_guards(ReturnSetInfo *result, Relation relation)
 static void
 verify_ledger(ReturnSetInfo *result, Relation ledger, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
-
 	verify_trigger(result, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
 	verify_trigger(result, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRUNCATE_TRIGGER_TYPE);
-	if (attno <= 0 || !has_key_index(ledger, TupleDescAttr(RelationGetDescr(ledger), attno - 1)))
+	if (!has_key_index(ledger, key_column))
 		put_problem(result, NULL, psprintf("ledger \"%s\" has no primary key on \"%s\"",
 										   RelationGetRelationName(ledger), key_column));
 }

@@ -28,16 +28,27 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/partition.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "parser/parse_func.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -274,6 +285,30 @@ has_guard(Relation relation)
 	return find_arguments(relation, arguments);
 }
 
+static void
+fill_guard(GuardTrigger *guard, Oid relid, char **arguments)
+{
+	guard->relid = relid;
+	guard->namespace = get_rel_namespace(relid);
+	guard->key_column = arguments[ARG_KEY_COLUMN];
+	guard->state_column = arguments[ARG_STATE_COLUMN];
+	guard->ledger = arguments[ARG_LEDGER];
+	guard->graph = arguments[ARG_LIFECYCLE];
+}
+
+/*
+ * Reads what the guard of a relation, which has one, says, into memory of the
+ * current context.
+ */
+void
+read_guard(Relation relation, GuardTrigger *guard)
+{
+	char	   *arguments[GUARD_NARGS];
+
+	(void) find_arguments(relation, arguments);
+	fill_guard(guard, RelationGetRelid(relation), arguments);
+}
+
 /*
  * Returns the name of a column that the relation's guard speaks of and that is
  * gone, or NULL.  The relation has a guard.
@@ -281,14 +316,13 @@ has_guard(Relation relation)
 const char *
 lost_column(Relation relation)
 {
-	char	   *arguments[GUARD_NARGS];
+	GuardTrigger guard;
 
-	(void) find_arguments(relation, arguments);
-	for (int i = ARG_KEY_COLUMN; i <= ARG_STATE_COLUMN; i++)
-	{
-		if (get_attnum(RelationGetRelid(relation), arguments[i]) <= 0)
-			return arguments[i];
-	}
+	read_guard(relation, &guard);
+	if (get_attnum(guard.relid, guard.key_column) <= 0)
+		return guard.key_column;
+	if (get_attnum(guard.relid, guard.state_column) <= 0)
+		return guard.state_column;
 	return NULL;
 }
 
@@ -619,8 +653,8 @@ governed_execute(Governed *governed, KeptStatement statement, StatementWriter wr
 
 /*
  * Says what is wrong with one of our triggers, or returns NULL: it must be
- * there, call our function, fire always, for the given events (bits of tgtype)
- * and whatever the row or the columns are.
+ * there, call our function, for the given events (bits of tgtype) and whatever
+ * the row or the columns are, and fire always.
  */
 const char *
 trigger_problem(Relation relation, const char *name, const char *function, int16 type)
@@ -637,6 +671,125 @@ trigger_problem(Relation relation, const char *name, const char *function, int16
 		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
 		return "is not the one that govern creates";
 	return NULL;
+}
+
+/*
+ * Reads the arguments of a guard trigger from its row in pg_trigger, where each
+ * has a NUL behind it; returns false if they are not those of a guard.
+ */
+static bool
+read_trigger_row(HeapTuple trigger, TupleDesc desc, GuardTrigger *guard)
+{
+	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
+	bool		isnull;
+	Datum		value = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
+	const char *argument;
+	char	   *arguments[GUARD_NARGS];
+
+	if (isnull || form->tgnargs != GUARD_NARGS || OidIsValid(form->tgparentid))
+		return false;
+	argument = VARDATA_ANY(DatumGetByteaPP(value));
+	for (int i = 0; i < GUARD_NARGS; i++)
+	{
+		arguments[i] = pstrdup(argument);
+		argument += strlen(argument) + 1;
+	}
+	fill_guard(guard, form->tgrelid, arguments);
+	return true;
+}
+
+/*
+ * Reads the trigger of that OID and adds it to the list if it is a guard.
+ */
+static List *
+add_guard(List *guards, Relation triggers, Oid trigger_oid)
+{
+	GuardTrigger *guard = palloc(sizeof(GuardTrigger));
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	trigger;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger_oid));
+	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
+	trigger = systable_getnext(scan);
+	if (HeapTupleIsValid(trigger) &&
+		read_trigger_row(trigger, RelationGetDescr(triggers), guard))
+		guards = lappend(guards, guard);
+	systable_endscan(scan);
+	return guards;
+}
+
+/*
+ * Returns all guard triggers of the database, as GuardTriggers in the current
+ * memory context: every one depends on the function guard_fate, whose OID is
+ * given.  The guards of partitions only follow their parent's and are left
+ * out.
+ */
+List *
+find_guards(Oid guard_fate)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *guards = NIL;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(guard_fate));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (dependency->classid == TriggerRelationId)
+			guards = add_guard(guards, triggers, dependency->objid);
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	table_close(depend, AccessShareLock);
+	return guards;
+}
+
+/*
+ * Returns the OID of one of our functions without arguments, in the schema
+ * that the extension is in.
+ */
+Oid
+own_function(const char *schema, const char *function)
+{
+	List	   *name = list_make1(makeString(pstrdup(schema)));
+
+	name = lappend(name, makeString(pstrdup(function)));
+	return LookupFuncName(name, 0, NULL, false);
+}
+
+/*
+ * Returns the schema that the extension is in: that of the function called.
+ */
+char *
+own_schema(FunctionCallInfo fcinfo)
+{
+	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+}
+
+/*
+ * Returns the owner of a relation, which exists.
+ */
+Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
 }
 
 /*

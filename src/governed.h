@@ -92,6 +92,17 @@ typedef struct Governed
 	SPIPlanPtr	plans[KEPT_STATEMENTS];
 } Governed;
 
+/* A guard trigger, as it is written in the catalog */
+typedef struct GuardTrigger
+{
+	Oid			relid;
+	Oid			namespace;		/* of the relation, and so of the ledger */
+	char	   *key_column;
+	char	   *state_column;
+	char	   *ledger;
+	char	   *graph;
+} GuardTrigger;
+
 /* Work that is done with what governs a relation */
 typedef void (*GovernedWork) (Governed *governed, void *argument);
 
@@ -105,6 +116,8 @@ typedef int (*StatementWriter) (const Governed *governed, KeptStatement statemen
 extern void governed_init(void);
 
 extern bool has_guard(Relation relation);
+extern void read_guard(Relation relation, GuardTrigger *guard);
+extern Oid	relation_owner(Oid relid);
 extern const char *lost_column(Relation relation);
 extern void report_not_governed(Relation relation);
 extern void with_governed(Relation relation, GovernedWork work, void *argument);
@@ -136,6 +149,9 @@ extern void append_state_equality(StringInfo query, const Governed *governed, co
 extern const Trigger *find_trigger(Relation relation, const char *name);
 extern const char *trigger_problem(Relation relation, const char *name, const char *function,
 								   int16 type);
+extern List *find_guards(Oid guard_fate);
+extern Oid	own_function(const char *schema, const char *function);
+extern char *own_schema(FunctionCallInfo fcinfo);
 extern bool is_own_function(Oid function, const char *symbol);
 extern bool is_supported_state_type(Oid type);
 

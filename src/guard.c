@@ -40,19 +40,6 @@ PG_FUNCTION_INFO_V1(guard_ledger);
  * ----------------------------------------------------------------------
  */
 
-static Oid
-relation_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /*
  * Returns the owner under whose name the ledger is written.  Raises 42501
  * unless that is the governed table's owner: anybody may create a trigger on

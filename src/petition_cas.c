@@ -16,6 +16,8 @@
 PG_MODULE_MAGIC;
 
 char	   *petition_cas_actor = NULL;
+bool		petition_cas_allow_unguard = false;
+bool		petition_cas_own_ddl = false;
 
 void		_PG_init(void);
 
@@ -33,6 +35,15 @@ _PG_init(void)
 							   PGC_USERSET,
 							   0,
 							   NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("petition_cas.allow_unguard",
+							 "Lets DDL weaken governed tables.",
+							 "For pg_restore --clean and emergencies; verify_fates tells what was weakened.",
+							 &petition_cas_allow_unguard,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("petition_cas");
 

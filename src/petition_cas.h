@@ -11,4 +11,10 @@
 /* petition_cas.actor; never NULL once the module is loaded, empty by default */
 extern char *petition_cas_actor;
 
+/* petition_cas.allow_unguard */
+extern bool petition_cas_allow_unguard;
+
+/* Is the DDL that is being executed ours?  Set around it by govern.c alone. */
+extern bool petition_cas_own_ddl;
+
 #endif							/* PETITION_CAS_H */

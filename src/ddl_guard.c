@@ -1,0 +1,736 @@
+/*-------------------------------------------------------------------------
+ *
+ * ddl_guard.c
+ *	  The event triggers that keep DDL from weakening a governed table.
+ *
+ * What is governed is found through the triggers that call our functions, and
+ * through their arguments; nothing is remembered between commands.
+ *
+ * A restore builds governed tables step by step, and with several jobs in any
+ * order: for a while a guard is not ENABLE ALWAYS, its ledger has no trigger
+ * or a table no key.  So a command is judged by what it could take away, not
+ * by whether the whole is complete: a drop by what it dropped, an ALTER TABLE
+ * by the subcommands it has, and only what no command of a restore leaves
+ * behind (a guard under another name or with a condition, say) is refused
+ * wherever it is met.
+ *
+ * The functions read catalogs and the current command alone; they run with
+ * the rights of whoever issued the command, and need none.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "errors.h"
+#include "govern.h"
+#include "governed.h"
+#include "petition_cas.h"
+
+PG_FUNCTION_INFO_V1(guard_ddl);
+PG_FUNCTION_INFO_V1(guard_drop);
+
+static void check_relation(Oid relid, Node *command, Oid guard_fate);
+
+#define UNGOVERN_HINT \
+	"Call ungovern, alter the table and its ledger, and govern again."
+
+/*
+ * Checks that a function is called by the event trigger that it is for, and
+ * returns what that is called with; raises 39P03.
+ */
+static EventTriggerData *
+check_event_call(FunctionCallInfo fcinfo, const char *function, const char *event)
+{
+	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, event) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by an event trigger for %s",
+						function, event)));
+	return call;
+}
+
+/*
+ * Is DDL free at the moment: because it is ours, or because a superuser said
+ * so?
+ */
+static bool
+is_ddl_free(void)
+{
+	return petition_cas_own_ddl || petition_cas_allow_unguard;
+}
+
+/* ----------------------------------------------------------------------
+ * What a command does
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Has an ALTER TABLE a subcommand that may stop triggers from firing always?
+ * ENABLE ALWAYS never does; a restore issues it for each trigger in turn.
+ */
+static bool
+touches_triggers(Node *command)
+{
+	ListCell   *cell;
+
+	if (IsA(command, CreateTrigStmt))
+		return ((CreateTrigStmt *) command)->replace;
+	if (!IsA(command, AlterTableStmt))
+		return false;
+	foreach(cell, ((AlterTableStmt *) command)->cmds)
+	{
+		switch (lfirst_node(AlterTableCmd, cell)->subtype)
+		{
+			case AT_EnableTrig:
+			case AT_EnableReplicaTrig:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+			case AT_DisableTrig:
+			case AT_DisableTrigAll:
+			case AT_DisableTrigUser:
+				return true;
+			default:
+				break;
+		}
+	}
+	return false;
+}
+
+/*
+ * Returns the first subcommand of that kind of an ALTER TABLE, or NULL.  With
+ * a column, only one on that column counts.
+ */
+static AlterTableCmd *
+find_subcommand(Node *command, AlterTableType subtype, const char *column)
+{
+	ListCell   *cell;
+
+	if (!IsA(command, AlterTableStmt))
+		return NULL;
+	foreach(cell, ((AlterTableStmt *) command)->cmds)
+	{
+		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
+
+		if (subcommand->subtype == subtype &&
+			(column == NULL || strcmp(subcommand->name, column) == 0))
+			return subcommand;
+	}
+	return NULL;
+}
+
+/*
+ * Is it a command that gives a relation or a column another name, or a
+ * relation another schema?
+ */
+static bool
+moves_names(Node *command)
+{
+	return IsA(command, RenameStmt) || IsA(command, AlterObjectSchemaStmt);
+}
+
+/* ----------------------------------------------------------------------
+ * Governed tables
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Refuses a trigger that calls our function and is not as govern creates it:
+ * under its name, for its events, without a condition; and, if the command
+ * could have changed that, ENABLE ALWAYS.
+ */
+static void
+check_own_trigger(Relation relation, const Trigger *trigger, const char *name, int16 type,
+				  Node *command)
+{
+	if (strcmp(trigger->tgname, name) != 0 || trigger->tgtype != type ||
+		trigger->tgqual != NULL || trigger->tgnattr > 0 || trigger->tgdeferrable)
+		report_protected_relation(relation,
+								  "cannot alter the trigger that guards relation \"%s\"",
+								  UNGOVERN_HINT);
+	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS && touches_triggers(command))
+		report_protected_relation(relation,
+								  "cannot keep the trigger that guards relation \"%s\" from firing always",
+								  "ALTER TABLE ... DISABLE TRIGGER, ENABLE TRIGGER and ENABLE REPLICA TRIGGER are for the triggers of your own, by name. Restore data under session_replication_role = replica.");
+}
+
+/*
+ * Checks all triggers of a relation that call our functions; returns whether
+ * one is a guard, and whether one is a ledger's.
+ */
+static void
+check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is_ledger)
+{
+	/* a copy: the relation cache may rebuild its own at any catalog access */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	int			count = triggers ? triggers->numtriggers : 0;
+
+	*is_governed = false;
+	*is_ledger = false;
+	for (int i = 0; i < count; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (is_own_function(trigger->tgfoid, "guard_fate"))
+		{
+			check_own_trigger(relation, trigger, GUARD_TRIGGER, GUARD_TRIGGER_TYPE, command);
+			*is_governed = true;
+		}
+		else if (is_own_function(trigger->tgfoid, "guard_truncate"))
+			check_own_trigger(relation, trigger, TRUNCATE_TRIGGER, TRUNCATE_TRIGGER_TYPE, command);
+		else if (is_own_function(trigger->tgfoid, "guard_ledger"))
+		{
+			bool		row = TRIGGER_FOR_ROW(trigger->tgtype);
+
+			check_own_trigger(relation, trigger,
+							  row ? LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER,
+							  row ? LEDGER_TRIGGER_TYPE : TRUNCATE_TRIGGER_TYPE, command);
+			*is_ledger = true;
+		}
+	}
+}
+
+/*
+ * Refuses a governed table that has become part of an inheritance tree, or,
+ * with a guard of its own, a partition.
+ */
+static void
+check_no_relatives(Relation relation)
+{
+	bool		is_clone = find_trigger(relation, GUARD_TRIGGER)->tgisclone;
+	Oid			relid = RelationGetRelid(relation);
+
+	if (relation->rd_rel->relkind == RELKIND_RELATION &&
+		find_inheritance_children(relid, NoLock) != NIL)
+		report_protected_relation(relation,
+								  "cannot make governed relation \"%s\" an inheritance parent",
+								  "Its guard would not see the rows of the child. Govern a partitioned table instead.");
+	if (has_superclass(relid) && !is_clone)
+		report_protected_relation(relation,
+								  "cannot make governed relation \"%s\" an inheritance child or a partition",
+								  "Ungovern it first; to attach it as a partition, govern the partitioned table.");
+}
+
+/*
+ * Refuses a change of the columns that govern a table: their names, their
+ * types, and the key's NOT NULL.
+ */
+static void
+check_governed_columns(Relation relation, Node *command)
+{
+	GuardTrigger guard;
+
+	if (lost_column(relation) != NULL)
+		report_protected_relation(relation,
+								  "cannot rename or drop the key or state column of governed relation \"%s\"",
+								  UNGOVERN_HINT);
+	read_guard(relation, &guard);
+	if (find_subcommand(command, AT_AlterColumnType, guard.key_column) != NULL ||
+		find_subcommand(command, AT_AlterColumnType, guard.state_column) != NULL)
+		report_protected_relation(relation,
+								  "cannot alter the type of the key or state column of governed relation \"%s\"",
+								  UNGOVERN_HINT);
+	if (find_subcommand(command, AT_DropNotNull, guard.key_column) != NULL)
+		report_protected_relation(relation,
+								  "cannot let the key of governed relation \"%s\" be null",
+								  UNGOVERN_HINT);
+}
+
+/*
+ * Refuses a governed table to leave its ledger behind.
+ */
+static void
+check_ledger_in_place(Relation relation)
+{
+	GuardTrigger guard;
+
+	/* a partition's ledger is its parent's */
+	if (relation->rd_rel->relispartition)
+		return;
+	read_guard(relation, &guard);
+	if (!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
+		report_protected_relation(relation,
+								  "cannot move governed relation \"%s\" to another schema than its ledger",
+								  UNGOVERN_HINT);
+}
+
+/*
+ * Judges the rows of a table that was attached as a partition to a governed
+ * one, as if they were inserted there.
+ */
+static void
+check_attached_partition(Node *command)
+{
+	AlterTableCmd *attach = find_subcommand(command, AT_AttachPartition, NULL);
+	Relation	partition;
+
+	if (attach == NULL)
+		return;
+	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
+	if (has_guard(partition))
+		take_over_partition(partition);
+	relation_close(partition, NoLock);
+}
+
+/*
+ * Checks a governed table after a command on it.
+ */
+static void
+check_governed_table(Relation relation, Node *command)
+{
+	check_no_relatives(relation);
+	check_governed_columns(relation, command);
+	if (moves_names(command))
+		check_ledger_in_place(relation);
+	check_attached_partition(command);
+}
+
+/* ----------------------------------------------------------------------
+ * Ledgers
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the name that a relation had before the command.
+ */
+static const char *
+former_name(Relation relation, Node *command)
+{
+	if (IsA(command, RenameStmt) && ((RenameStmt *) command)->renameType == OBJECT_TABLE)
+		return ((RenameStmt *) command)->relation->relname;
+	return RelationGetRelationName(relation);
+}
+
+/*
+ * Refuses a rename or move of a ledger, or a rename of its key column, that
+ * leaves a table of the same owner without what its guard speaks of.
+ */
+static void
+check_ledger_not_lost(Relation ledger, Node *command, Oid guard_fate)
+{
+	const char *name = former_name(ledger, command);
+	ListCell   *cell;
+
+	foreach(cell, find_guards(guard_fate))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+		Oid			found;
+
+		if (strcmp(guard->ledger, name) != 0 ||
+			relation_owner(guard->relid) != ledger->rd_rel->relowner)
+			continue;
+		found = get_relname_relid(guard->ledger, guard->namespace);
+		if (!OidIsValid(found) ||
+			(found == RelationGetRelid(ledger) && get_attnum(found, guard->key_column) <= 0))
+			report_protected_relation(ledger,
+									  "cannot rename or move ledger \"%s\", or its key column, while a table uses it",
+									  UNGOVERN_HINT);
+	}
+}
+
+/*
+ * Checks a ledger after a command on it.
+ */
+static void
+check_ledger(Relation ledger, Node *command, Oid guard_fate)
+{
+	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		report_protected_relation(ledger,
+								  "cannot make ledger \"%s\" unlogged",
+								  "A crash would empty it.");
+	if (find_subcommand(command, AT_AlterColumnType, NULL) != NULL)
+		report_protected_relation(ledger,
+								  "cannot alter the type of a column of ledger \"%s\"",
+								  UNGOVERN_HINT);
+	if (!has_ledger_columns(ledger))
+		report_protected_relation(ledger,
+								  "cannot rename or drop a column of ledger \"%s\"",
+								  UNGOVERN_HINT);
+	if (moves_names(command))
+		check_ledger_not_lost(ledger, command, guard_fate);
+}
+
+/* ----------------------------------------------------------------------
+ * ddl_command_end
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Refuses an inheritance child, which the relation may be, of a governed table.
+ */
+static void
+check_parents(Relation relation)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(relation)));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Relation	parent = relation_open(((Form_pg_inherits) GETSTRUCT(tuple))->inhparent,
+										   AccessShareLock);
+
+		if (has_guard(parent))
+			check_no_relatives(parent);
+		relation_close(parent, AccessShareLock);
+	}
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+}
+
+/*
+ * Checks the governed tables of a composite type that a command worked on.
+ */
+static void
+check_typed_tables(Oid type_relid, Node *command, Oid guard_fate)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_guards(guard_fate))
+	{
+		Oid			relid = ((GuardTrigger *) lfirst(cell))->relid;
+		Relation	relation = try_relation_open(relid, AccessShareLock);
+		Oid			type;
+
+		if (relation == NULL)
+			continue;
+		type = relation->rd_rel->reloftype;
+		relation_close(relation, NoLock);
+		if (OidIsValid(type) && get_typ_typrelid(type) == type_relid)
+			check_relation(relid, command, guard_fate);
+	}
+}
+
+/*
+ * Checks a relation that a command worked on.
+ */
+static void
+check_relation(Oid relid, Node *command, Oid guard_fate)
+{
+	Relation	relation;
+	bool		is_governed;
+	bool		is_ledger;
+
+	if (get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE &&
+		!IsA(command, CompositeTypeStmt))
+		check_typed_tables(relid, command, guard_fate);
+	if (get_rel_relkind(relid) != RELKIND_RELATION &&
+		get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		return;
+	relation = relation_open(relid, AccessShareLock);
+	check_own_triggers(relation, command, &is_governed, &is_ledger);
+	if (is_governed)
+		check_governed_table(relation, command);
+	if (is_ledger)
+		check_ledger(relation, command, guard_fate);
+	if (!relation->rd_rel->relispartition)
+		check_parents(relation);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Returns the table of a trigger, or InvalidOid.
+ */
+static Oid
+trigger_table(Oid trigger_oid)
+{
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	trigger;
+	Oid			relid = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger_oid));
+	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
+	trigger = systable_getnext(scan);
+	if (HeapTupleIsValid(trigger))
+		relid = ((Form_pg_trigger) GETSTRUCT(trigger))->tgrelid;
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	return relid;
+}
+
+/*
+ * Refuses to rename a value of an enum that a lifecycle speaks of.
+ */
+static void
+check_enum(Oid type, Oid guard_fate)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_guards(guard_fate))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+		AttrNumber	state = get_attnum(guard->relid, guard->state_column);
+		Relation	relation;
+
+		if (state <= 0 || get_atttype(guard->relid, state) != type)
+			continue;
+		relation = relation_open(guard->relid, AccessShareLock);
+		if (!has_all_states(type, guard->graph))
+			report_protected_relation(relation,
+									  "cannot rename a value of the enum that holds the states of relation \"%s\"",
+									  "The lifecycle knows its states by name. Add a value, and extend the lifecycle, instead.");
+		relation_close(relation, AccessShareLock);
+	}
+}
+
+/*
+ * Checks one object that a command worked on.
+ */
+static void
+check_object(Oid classid, Oid objid, Node *command, Oid guard_fate)
+{
+	if (classid == RelationRelationId)
+		check_relation(objid, command, guard_fate);
+	else if (classid == TriggerRelationId && OidIsValid(trigger_table(objid)))
+		check_relation(trigger_table(objid), command, guard_fate);
+	else if (classid == TypeRelationId && IsA(command, AlterEnumStmt))
+		check_enum(objid, guard_fate);
+}
+
+/*
+ * Executes a query on what the event trigger is about; connected to SPI.
+ */
+static void
+query_event(const char *query)
+{
+	int			result = SPI_execute(query, true, 0);
+
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+}
+
+/*
+ * Returns an OID or a text of a row of the result, the text NULL for a null.
+ */
+static Oid
+get_oid(uint64 row, int column)
+{
+	bool		isnull;
+
+	return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+										  column, &isnull));
+}
+
+static char *
+get_text(uint64 row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+/*
+ * guard_ddl(): at the end of each DDL command, checks the objects that it
+ * worked on.
+ */
+Datum
+guard_ddl(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *call = check_event_call(fcinfo, "guard_ddl", "ddl_command_end");
+	Oid			guard_fate;
+
+	if (is_ddl_free())
+		return PointerGetDatum(NULL);
+	guard_fate = own_function(own_schema(fcinfo), "guard_fate");
+
+	SPI_connect();
+	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		check_object(get_oid(i, 1), get_oid(i, 2), call->parsetree, guard_fate);
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}
+
+/* ----------------------------------------------------------------------
+ * sql_drop
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Opens the table that something was dropped from, if it is still there.
+ */
+static Relation
+open_remaining(const char *schema, const char *table)
+{
+	Oid			namespace = schema ? get_namespace_oid(schema, true) : InvalidOid;
+	Oid			relid = InvalidOid;
+
+	if (OidIsValid(namespace) && table != NULL)
+		relid = get_relname_relid(table, namespace);
+	return OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+}
+
+/*
+ * Refuses the drop of one of our triggers while its table stays.
+ */
+static void
+check_dropped_trigger(Relation relation, const char *trigger)
+{
+	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
+		report_protected_relation(relation,
+								  "cannot drop the trigger that guards relation \"%s\"",
+								  "Call ungovern.");
+	if (strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0)
+		report_protected_relation(relation,
+								  "cannot drop the trigger that guards ledger \"%s\"",
+								  "It goes with the ledger.");
+}
+
+/*
+ * Refuses the drop of a column that governs, or of one of a ledger's.
+ */
+static void
+check_dropped_column(Relation relation)
+{
+	if (has_guard(relation) && lost_column(relation) != NULL)
+		report_protected_relation(relation,
+								  "cannot drop the key or state column of governed relation \"%s\"",
+								  UNGOVERN_HINT);
+	if (is_ledger(relation) && !has_ledger_columns(relation))
+		report_protected_relation(relation,
+								  "cannot drop a column of ledger \"%s\"",
+								  UNGOVERN_HINT);
+}
+
+/*
+ * Refuses the drop of a ledger while a table uses it.
+ */
+static void
+check_dropped_table(const char *schema, const char *table, Oid guard_fate)
+{
+	Oid			namespace = get_namespace_oid(schema, true);
+	ListCell   *cell;
+
+	foreach(cell, find_guards(guard_fate))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+
+		if (guard->namespace == namespace && strcmp(guard->ledger, table) == 0)
+			report_protected_relation(relation_open(guard->relid, AccessShareLock),
+									  "cannot drop the ledger of governed relation \"%s\"",
+									  "Drop the table with it, or ungovern it first.");
+	}
+}
+
+/*
+ * Refuses the drop of the last index that makes a column of a relation a key;
+ * the format of the message takes the relation's name.  A relation that is not
+ * there (any more) has nothing to lose.
+ */
+static void
+check_key_kept(Oid relid, const char *column, const char *message, const char *hint)
+{
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (relation == NULL)
+		return;
+	if (!has_key_index(relation, column))
+		report_protected_relation(relation, message, hint);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Checks, after an index was dropped, the keys of the governed tables in its
+ * schema, and of their ledgers: of which table it was, nothing tells any more.
+ */
+static void
+check_dropped_index(const char *schema, Oid guard_fate)
+{
+	Oid			namespace = get_namespace_oid(schema, true);
+	ListCell   *cell;
+
+	foreach(cell, find_guards(guard_fate))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+
+		if (guard->namespace != namespace)
+			continue;
+		check_key_kept(guard->relid, guard->key_column,
+					   "cannot drop the unique index on the key of governed relation \"%s\"",
+					   UNGOVERN_HINT);
+		check_key_kept(get_relname_relid(guard->ledger, namespace), guard->key_column,
+					   "cannot drop the primary key of ledger \"%s\"",
+					   "It is what admits one fate a key.");
+	}
+}
+
+/*
+ * Checks one object that was dropped: address is the name of what it was part
+ * of, if anything, and its own.
+ */
+static void
+check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
+					 Oid guard_fate)
+{
+	Relation	relation;
+
+	if (schema == NULL)
+		return;
+	if (strcmp(type, "table") == 0)
+		check_dropped_table(schema, table, guard_fate);
+	if (strcmp(type, "index") == 0)
+		check_dropped_index(schema, guard_fate);
+	if (strcmp(type, "trigger") != 0 && strcmp(type, "table column") != 0)
+		return;
+
+	relation = open_remaining(schema, table);
+	if (relation == NULL)
+		return;
+	if (strcmp(type, "trigger") == 0)
+		check_dropped_trigger(relation, name);
+	else
+		check_dropped_column(relation);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * guard_drop(): after each command that drops something, checks what it
+ * dropped.  What went with its whole table is gone from the catalogs by now
+ * and hinders nothing.
+ */
+Datum
+guard_drop(PG_FUNCTION_ARGS)
+{
+	Oid			guard_fate;
+
+	(void) check_event_call(fcinfo, "guard_drop", "sql_drop");
+	if (is_ddl_free())
+		return PointerGetDatum(NULL);
+	guard_fate = own_function(own_schema(fcinfo), "guard_fate");
+
+	SPI_connect();
+	query_event("SELECT object_type, address_names[1], address_names[2], address_names[3]"
+				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
+				" WHERE object_type OPERATOR(pg_catalog.=) ANY"
+				" ('{trigger,table,table column,index}'::pg_catalog.text[])");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
+							 guard_fate);
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}

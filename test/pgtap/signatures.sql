@@ -1,0 +1,104 @@
+-- The functions, their signatures and types are the contract.
+
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS petition_cas;
+
+-- name, arguments, result, volatility, returns a set?
+CREATE TEMPORARY TABLE functions (n int GENERATED ALWAYS AS IDENTITY, name text, arguments text[], result text, volatility text, is_set boolean);
+INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
+    ('petition_lifecycle', '{}', 'jsonb', 'immutable', false),
+    ('lifecycle', '{regclass}', 'jsonb', 'stable', false),
+    ('allowed_transitions', '{regclass,text}', 'text[]', 'stable', false),
+    ('is_fate', '{regclass,text}', 'boolean', 'stable', false),
+    ('extend_lifecycle', '{regclass,jsonb}', 'jsonb', 'volatile', false),
+    ('lifecycle_diagram', '{regclass}', 'text', 'stable', false),
+    ('govern', '{regclass,jsonb,name,name}', 'regclass', 'volatile', false),
+    ('ungovern', '{regclass}', 'void', 'volatile', false),
+    ('guard_fate', '{}', 'trigger', 'volatile', false),
+    ('guard_truncate', '{}', 'trigger', 'volatile', false),
+    ('guard_ledger', '{}', 'trigger', 'volatile', false),
+    ('create_petitions', '{}', 'regclass', 'volatile', false),
+    ('assign_fate', '{uuid,text,text,text}', 'petition_submission', 'volatile', false),
+    ('try_assign_fate', '{uuid,text,text,text}', 'record', 'volatile', false),
+    ('assign_fates', '{uuid[],text,text,text}', 'setof record', 'volatile', true),
+    ('compare_and_swap', '{anyelement,text,text,text}', 'anyelement', 'volatile', false),
+    ('try_compare_and_swap', '{anyelement,text,text,text}', 'record', 'volatile', false),
+    ('verify_fates', '{regclass}', 'setof record', 'volatile', true),
+    ('backfill_fates', '{regclass}', 'bigint', 'volatile', false);
+
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 17);
+
+SELECT has_function(name, arguments) FROM functions ORDER BY n;
+SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
+SELECT volatility_is(name, arguments, volatility) FROM functions ORDER BY n;
+-- A null is an error, never a null result that looks like success.
+SELECT isnt_strict(name, arguments) FROM functions ORDER BY n;
+
+-- The names of the arguments, and their defaults, are part of it.
+SELECT is(pg_get_function_arguments(oid), arguments, proname::text)
+FROM (VALUES
+    ('lifecycle', 'relation regclass'),
+    ('allowed_transitions', 'relation regclass, from_state text'),
+    ('is_fate', 'relation regclass, state text'),
+    ('extend_lifecycle', 'relation regclass, transitions jsonb'),
+    ('govern', 'relation regclass, lifecycle jsonb, key_column name DEFAULT ''id''::name, state_column name DEFAULT ''state''::name'),
+    ('assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text'),
+    ('try_assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap', 'subject anyelement, key text, expected_state text, new_state text'),
+    ('try_compare_and_swap', 'subject anyelement, key text, expected_state text, new_state text, OUT outcome text, OUT current_state text'),
+    ('verify_fates', 'relation regclass, OUT key text, OUT problem text')
+) v (name, arguments) JOIN pg_proc ON proname = name AND prokind = 'f';
+SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text)'::regprocedure),
+          'TABLE(submission_id uuid, outcome text, current_state text)');
+
+-- The composite type.
+SELECT is(
+    (SELECT string_agg(format('%s %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum)
+     FROM pg_attribute WHERE attrelid = 'petition_submission'::regclass),
+    'id uuid, type text, text text, submitter_id uuid, state text, content_hash bytea, realm text, '
+    'fate_reason text, created_at timestamp with time zone, updated_at timestamp with time zone',
+    'petition_submission');
+
+-- The extension owns mechanism, the user owns data: no tables.
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+        AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'petition_cas') AND c.relkind <> 'c' $$,
+    'the extension has no relation but a composite type');
+-- Invoker's rights.
+SELECT is_empty($$
+    SELECT objid::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+        AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'petition_cas') AND p.prosecdef $$,
+    'no function is SECURITY DEFINER');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+        AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'petition_cas')
+        AND p.provolatile = 'v' AND p.proparallel = 's' $$,
+    'no function that writes is PARALLEL SAFE');
+
+-- The table of petitions.
+CREATE SCHEMA tap;
+SET LOCAL search_path = tap, public;
+SELECT is(create_petitions()::text, 'petition_submissions', 'create_petitions returns the table');
+SELECT is(
+    (SELECT string_agg(format('%s %s%s%s', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN ' not null' END,
+                              ' default ' || pg_get_expr(adbin, adrelid)), e'\n' ORDER BY attnum)
+     FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+     WHERE attrelid = 'petition_submissions'::regclass AND attnum > 0),
+    $$id uuid not null default gen_random_uuid()
+type text not null default 'GENERAL'::text
+text text not null
+submitter_id uuid
+state text not null default 'RECEIVED'::text
+content_hash bytea
+realm text not null default 'default'::text
+fate_reason text
+created_at timestamp with time zone not null default now()
+updated_at timestamp with time zone not null default now()$$,
+    'columns of petition_submissions');
+
+SELECT * FROM finish();
+ROLLBACK;
