@@ -173,7 +173,7 @@ idset_create(Oid type, int32 typmod)
 }
 
 /*
- * Frees a set.  Differences made from it must have gone before.
+ * Frees a set.
  */
 void
 idset_free(IdSet *set)
@@ -849,9 +849,29 @@ compare_ids(const IdSet *set, Size i, const IdSet *other, Size j)
 }
 
 /*
+ * Adds the i-th id of another set of the same type.
+ */
+static void
+copy_id(IdSet *set, const IdSet *other, Size i)
+{
+	reserve(set, 1);
+	if (set->form == ID_UUID)
+		set->uuids[set->count] = other->uuids[i];
+	else
+	{
+		TextKey    *key = &set->texts[set->count];
+		char	   *copy = take_space(set, other->texts[i].length);
+
+		*key = other->texts[i];
+		memcpy(copy, key->data, key->length);
+		key->data = copy;
+	}
+	set->count++;
+}
+
+/*
  * Returns the ids of a set that another set of the same type does not have,
- * as a finished set below the current memory context; texts stay in the
- * first set's space.
+ * as a finished set below the current memory context.
  */
 IdSet *
 idset_difference(const IdSet *set, const IdSet *other)
@@ -867,11 +887,7 @@ idset_difference(const IdSet *set, const IdSet *other)
 			j++;
 		if (j < other->count && compare_ids(set, i, other, j) == 0)
 			continue;
-		reserve(result, 1);
-		if (set->form == ID_UUID)
-			result->uuids[result->count++] = set->uuids[i];
-		else
-			result->texts[result->count++] = set->texts[i];
+		copy_id(result, set, i);
 	}
 	return result;
 }

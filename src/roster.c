@@ -275,16 +275,17 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 
 /*
  * Compares what was seen with what is.  Equal sets have equal hashes, so that
- * only a set that has changed is hashed again.
+ * only a set that has changed is hashed again.  Frees the ids that were seen.
  */
 static Comparison
-compare(const Seen *seen, IdSet *ids)
+compare(Seen *seen, IdSet *ids)
 {
 	Comparison	now;
 
 	now.ids = ids;
 	now.added = idset_difference(ids, seen->ids);
 	now.removed = idset_difference(seen->ids, ids);
+	idset_free(seen->ids);
 	now.same = idset_count(now.added) == 0 && idset_count(now.removed) == 0;
 	now.hash = now.same ? seen->hash : idset_hash(ids, seen->scope);
 	return now;
@@ -361,7 +362,7 @@ roster_changed(const RosterQuery *query, const Comparison *now, const char *hint
  * what is, is then what the latest snapshot sees.
  */
 pg_noreturn static void
-member_changed(RosterQuery *query, const Seen *seen)
+member_changed(RosterQuery *query, Seen *seen)
 {
 	Comparison	now;
 
