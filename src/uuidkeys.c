@@ -71,12 +71,12 @@ uuidkey_parse(UuidKey *key, const char *text, int length)
 	if (length != UUID_TEXT_LENGTH)
 		return false;
 
-	memcpy(middle, text + 9, 4);
-	memcpy(middle + 4, text + 14, 4);
+	memcpy(middle, text +9, 4);
+	memcpy(middle + 4, text +14, 4);
 	key->high = (uint64) read_digits(text) << 32 | read_digits(middle);
-	memcpy(middle, text + 19, 4);
-	memcpy(middle + 4, text + 24, 4);
-	key->low = (uint64) read_digits(middle) << 32 | read_digits(text + 28);
+	memcpy(middle, text +19, 4);
+	memcpy(middle + 4, text +24, 4);
+	key->low = (uint64) read_digits(middle) << 32 | read_digits(text +28);
 
 	uuidkey_print(key, printed);
 	return memcmp(printed, text, UUID_TEXT_LENGTH) == 0;
