@@ -48,36 +48,56 @@
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
 
-static void check_relation(Oid relid, Node *command, Oid guard_fate);
+/* What is being judged */
+typedef struct Event
+{
+	Node	   *command;
+	Oid			guard_fate;		/* the function */
+	bool		has_guards;		/* have the guards been looked up? */
+	List	   *guards;			/* all of the database, as GuardTriggers */
+} Event;
+
+static void check_relation(Oid relid, Event *event);
 
 #define UNGOVERN_HINT \
 	"Call ungovern, alter the table and its ledger, and govern again."
 
 /*
- * Checks that a function is called by the event trigger that it is for, and
- * returns what that is called with; raises 39P03.
+ * Starts to judge an event: checks that the function was called by the event
+ * trigger that it is for (39P03).  Returns false if there is nothing to judge,
+ * because the DDL is our own, or because a superuser has said so.
  */
-static EventTriggerData *
-check_event_call(FunctionCallInfo fcinfo, const char *function, const char *event)
+static bool
+begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Event *event)
 {
 	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, event) != 0)
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by an event trigger for %s",
-						function, event)));
-	return call;
+						function, name)));
+	if (petition_cas_own_ddl || petition_cas_allow_unguard)
+		return false;
+
+	memset(event, 0, sizeof(Event));
+	event->command = call->parsetree;
+	event->guard_fate = own_function(own_schema(fcinfo), "guard_fate");
+	return true;
 }
 
 /*
- * Is DDL free at the moment: because it is ours, or because a superuser said
- * so?
+ * Returns all guards of the database, looked up once an event at most.
  */
-static bool
-is_ddl_free(void)
+static List *
+all_guards(Event *event)
 {
-	return petition_cas_own_ddl || petition_cas_allow_unguard;
+	if (!event->has_guards)
+	{
+		event->guards = find_guards(event->guard_fate);
+		event->has_guards = true;
+	}
+	return event->guards;
 }
 
 /* ----------------------------------------------------------------------
@@ -170,8 +190,8 @@ check_own_trigger(Relation relation, const Trigger *trigger, const char *name, i
 								  UNGOVERN_HINT);
 	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS && touches_triggers(command))
 		report_protected_relation(relation,
-								  "cannot keep the trigger that guards relation \"%s\" from firing always",
-								  "ALTER TABLE ... DISABLE TRIGGER, ENABLE TRIGGER and ENABLE REPLICA TRIGGER are for the triggers of your own, by name. Restore data under session_replication_role = replica.");
+								  "cannot disable the trigger that guards relation \"%s\"",
+								  "It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica.");
 }
 
 /*
@@ -181,13 +201,15 @@ check_own_trigger(Relation relation, const Trigger *trigger, const char *name, i
 static void
 check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is_ledger)
 {
-	int			count = relation->trigdesc ? relation->trigdesc->numtriggers : 0;
+	/* a copy: the relation cache may rebuild its own at any catalog access */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	int			count = triggers ? triggers->numtriggers : 0;
 
 	*is_governed = false;
 	*is_ledger = false;
 	for (int i = 0; i < count; i++)
 	{
-		const Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &triggers->triggers[i];
 
 		if (is_own_function(trigger->tgfoid, "guard_fate"))
 		{
@@ -215,7 +237,7 @@ check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is
 static void
 check_no_relatives(Relation relation)
 {
-	const Trigger *guard = find_trigger(relation, GUARD_TRIGGER);
+	bool		is_clone = find_trigger(relation, GUARD_TRIGGER)->tgisclone;
 	Oid			relid = RelationGetRelid(relation);
 
 	if (relation->rd_rel->relkind == RELKIND_RELATION &&
@@ -223,7 +245,7 @@ check_no_relatives(Relation relation)
 		report_protected_relation(relation,
 								  "cannot make governed relation \"%s\" an inheritance parent",
 								  "Its guard would not see the rows of the child. Govern a partitioned table instead.");
-	if (has_superclass(relid) && !guard->tgisclone)
+	if (has_superclass(relid) && !is_clone)
 		report_protected_relation(relation,
 								  "cannot make governed relation \"%s\" an inheritance child or a partition",
 								  "Ungovern it first; to attach it as a partition, govern the partitioned table.");
@@ -320,52 +342,57 @@ former_name(Relation relation, Node *command)
 }
 
 /*
- * Refuses a rename or move of a ledger, or a rename of its key column, that
- * leaves a table of the same owner without what its guard speaks of.
+ * Returns the guard of a table that uses a ledger, or, where the command has
+ * moved or renamed it, that used it: one of the same owner whose ledger had
+ * that name and is nowhere now.  NULL if there is none.
  */
-static void
-check_ledger_not_lost(Relation ledger, Node *command, Oid guard_fate)
+static const GuardTrigger *
+find_user(Relation ledger, Event *event)
 {
-	const char *name = former_name(ledger, command);
+	const char *name = former_name(ledger, event->command);
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, all_guards(event))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		Oid			found;
+		Oid			found = get_relname_relid(guard->ledger, guard->namespace);
 
-		if (strcmp(guard->ledger, name) != 0 ||
-			relation_owner(guard->relid) != ledger->rd_rel->relowner)
-			continue;
-		found = get_relname_relid(guard->ledger, guard->namespace);
-		if (!OidIsValid(found) ||
-			(found == RelationGetRelid(ledger) && get_attnum(found, guard->key_column) <= 0))
-			report_protected_relation(ledger,
-									  "cannot rename or move ledger \"%s\", or its key column, while a table uses it",
-									  UNGOVERN_HINT);
+		if (found == RelationGetRelid(ledger))
+			return guard;
+		if (!OidIsValid(found) && moves_names(event->command) && strcmp(guard->ledger, name) == 0 &&
+			relation_owner(guard->relid) == ledger->rd_rel->relowner)
+			return guard;
 	}
+	return NULL;
 }
 
 /*
- * Checks a ledger after a command on it.
+ * Checks a ledger after a command on it, if a table uses it.
  */
 static void
-check_ledger(Relation ledger, Node *command, Oid guard_fate)
+check_ledger(Relation ledger, Event *event)
 {
+	const GuardTrigger *user = find_user(ledger, event);
+
+	if (user == NULL)
+		return;
+	if (get_relname_relid(user->ledger, user->namespace) != RelationGetRelid(ledger))
+		report_protected_relation(ledger,
+								  "cannot rename a ledger to \"%s\", or move it, while a table uses it",
+								  UNGOVERN_HINT);
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		report_protected_relation(ledger,
 								  "cannot make ledger \"%s\" unlogged",
 								  "A crash would empty it.");
-	if (find_subcommand(command, AT_AlterColumnType, NULL) != NULL)
+	if (find_subcommand(event->command, AT_AlterColumnType, NULL) != NULL)
 		report_protected_relation(ledger,
 								  "cannot alter the type of a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (!has_ledger_columns(ledger))
+	if (!has_ledger_columns(ledger) ||
+		get_attnum(RelationGetRelid(ledger), user->key_column) <= 0)
 		report_protected_relation(ledger,
 								  "cannot rename or drop a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (moves_names(command))
-		check_ledger_not_lost(ledger, command, guard_fate);
 }
 
 /* ----------------------------------------------------------------------
@@ -404,19 +431,22 @@ check_parents(Relation relation)
  * Checks the governed tables of a composite type that a command worked on.
  */
 static void
-check_typed_tables(Oid type_relid, Node *command, Oid guard_fate)
+check_typed_tables(Oid type_relid, Event *event)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, all_guards(event))
 	{
 		Oid			relid = ((GuardTrigger *) lfirst(cell))->relid;
-		Relation	relation = relation_open(relid, AccessShareLock);
-		Oid			type = relation->rd_rel->reloftype;
+		Relation	relation = try_relation_open(relid, AccessShareLock);
+		Oid			type;
 
+		if (relation == NULL)
+			continue;
+		type = relation->rd_rel->reloftype;
 		relation_close(relation, NoLock);
 		if (OidIsValid(type) && get_typ_typrelid(type) == type_relid)
-			check_relation(relid, command, guard_fate);
+			check_relation(relid, event);
 	}
 }
 
@@ -424,24 +454,24 @@ check_typed_tables(Oid type_relid, Node *command, Oid guard_fate)
  * Checks a relation that a command worked on.
  */
 static void
-check_relation(Oid relid, Node *command, Oid guard_fate)
+check_relation(Oid relid, Event *event)
 {
 	Relation	relation;
 	bool		is_governed;
 	bool		is_ledger;
 
 	if (get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE &&
-		!IsA(command, CompositeTypeStmt))
-		check_typed_tables(relid, command, guard_fate);
+		!IsA(event->command, CompositeTypeStmt))
+		check_typed_tables(relid, event);
 	if (get_rel_relkind(relid) != RELKIND_RELATION &&
 		get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
 		return;
 	relation = relation_open(relid, AccessShareLock);
-	check_own_triggers(relation, command, &is_governed, &is_ledger);
+	check_own_triggers(relation, event->command, &is_governed, &is_ledger);
 	if (is_governed)
-		check_governed_table(relation, command);
+		check_governed_table(relation, event->command);
 	if (is_ledger)
-		check_ledger(relation, command, guard_fate);
+		check_ledger(relation, event);
 	if (!relation->rd_rel->relispartition)
 		check_parents(relation);
 	relation_close(relation, AccessShareLock);
@@ -474,11 +504,11 @@ trigger_table(Oid trigger_oid)
  * Refuses to rename a value of an enum that a lifecycle speaks of.
  */
 static void
-check_enum(Oid type, Oid guard_fate)
+check_enum(Oid type, Event *event)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, all_guards(event))
 	{
 		const GuardTrigger *guard = lfirst(cell);
 		AttrNumber	state = get_attnum(guard->relid, guard->state_column);
@@ -499,14 +529,14 @@ check_enum(Oid type, Oid guard_fate)
  * Checks one object that a command worked on.
  */
 static void
-check_object(Oid classid, Oid objid, Node *command, Oid guard_fate)
+check_object(Oid classid, Oid objid, Event *event)
 {
 	if (classid == RelationRelationId)
-		check_relation(objid, command, guard_fate);
+		check_relation(objid, event);
 	else if (classid == TriggerRelationId && OidIsValid(trigger_table(objid)))
-		check_relation(trigger_table(objid), command, guard_fate);
-	else if (classid == TypeRelationId && IsA(command, AlterEnumStmt))
-		check_enum(objid, guard_fate);
+		check_relation(trigger_table(objid), event);
+	else if (classid == TypeRelationId && IsA(event->command, AlterEnumStmt))
+		check_enum(objid, event);
 }
 
 /*
@@ -546,17 +576,14 @@ get_text(uint64 row, int column)
 Datum
 guard_ddl(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *call = check_event_call(fcinfo, "guard_ddl", "ddl_command_end");
-	Oid			guard_fate;
+	Event		event;
 
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event))
 		return PointerGetDatum(NULL);
-	guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
 	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
 	for (uint64 i = 0; i < SPI_processed; i++)
-		check_object(get_oid(i, 1), get_oid(i, 2), call->parsetree, guard_fate);
+		check_object(get_oid(i, 1), get_oid(i, 2), &event);
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }
@@ -581,47 +608,47 @@ open_remaining(const char *schema, const char *table)
 }
 
 /*
- * Refuses the drop of one of our triggers while its table stays.
+ * Refuses the drop of one of our triggers while its table stays; a ledger's
+ * may go once no table uses it.
  */
 static void
-check_dropped_trigger(Relation relation, const char *trigger)
+check_dropped_trigger(Relation relation, const char *trigger, Event *event)
 {
 	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
-	if (strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0)
+	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
+		find_user(relation, event) != NULL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
-								  "It goes with the ledger.");
+								  "It stays while a table uses the ledger.");
 }
 
 /*
  * Refuses the drop of a column that governs, or of one of a ledger's.
  */
 static void
-check_dropped_column(Relation relation)
+check_dropped_column(Relation relation, Event *event)
 {
 	if (has_guard(relation) && lost_column(relation) != NULL)
 		report_protected_relation(relation,
 								  "cannot drop the key or state column of governed relation \"%s\"",
 								  UNGOVERN_HINT);
-	if (is_ledger(relation) && !has_ledger_columns(relation))
-		report_protected_relation(relation,
-								  "cannot drop a column of ledger \"%s\"",
-								  UNGOVERN_HINT);
+	if (is_ledger(relation))
+		check_ledger(relation, event);
 }
 
 /*
  * Refuses the drop of a ledger while a table uses it.
  */
 static void
-check_dropped_table(const char *schema, const char *table, Oid guard_fate)
+check_dropped_table(const char *schema, const char *table, Event *event)
 {
 	Oid			namespace = get_namespace_oid(schema, true);
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, all_guards(event))
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
@@ -633,37 +660,44 @@ check_dropped_table(const char *schema, const char *table, Oid guard_fate)
 }
 
 /*
- * Refuses the drop of the last index that makes a key one: of the governed
- * tables in that schema, and of their ledgers.
+ * Refuses the drop of the last index that makes a column of a relation a key;
+ * the format of the message takes the relation's name.  A relation that is not
+ * there (any more) has nothing to lose.
  */
 static void
-check_dropped_index(const char *schema, Oid guard_fate)
+check_key_kept(Oid relid, const char *column, const char *message, const char *hint)
+{
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (relation == NULL)
+		return;
+	if (!has_key_index(relation, column))
+		report_protected_relation(relation, message, hint);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Checks, after an index was dropped, the keys of the governed tables in its
+ * schema, and of their ledgers: of which table it was, nothing tells any more.
+ */
+static void
+check_dropped_index(const char *schema, Event *event)
 {
 	Oid			namespace = get_namespace_oid(schema, true);
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, all_guards(event))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		Oid			ledger = get_relname_relid(guard->ledger, guard->namespace);
-		Relation	relation;
 
 		if (guard->namespace != namespace)
 			continue;
-		relation = relation_open(guard->relid, AccessShareLock);
-		if (!has_key_index(relation, guard->key_column))
-			report_protected_relation(relation,
-									  "cannot drop the unique index on the key of governed relation \"%s\"",
-									  UNGOVERN_HINT);
-		relation_close(relation, AccessShareLock);
-		if (!OidIsValid(ledger))
-			continue;
-		relation = relation_open(ledger, AccessShareLock);
-		if (!has_key_index(relation, guard->key_column))
-			report_protected_relation(relation,
-									  "cannot drop the primary key of ledger \"%s\"",
-									  "It is what admits one fate a key.");
-		relation_close(relation, AccessShareLock);
+		check_key_kept(guard->relid, guard->key_column,
+					   "cannot drop the unique index on the key of governed relation \"%s\"",
+					   UNGOVERN_HINT);
+		check_key_kept(get_relname_relid(guard->ledger, namespace), guard->key_column,
+					   "cannot drop the primary key of ledger \"%s\"",
+					   "It is what admits one fate a key.");
 	}
 }
 
@@ -673,16 +707,16 @@ check_dropped_index(const char *schema, Oid guard_fate)
  */
 static void
 check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
-					 Oid guard_fate)
+					 Event *event)
 {
 	Relation	relation;
 
 	if (schema == NULL)
 		return;
 	if (strcmp(type, "table") == 0)
-		check_dropped_table(schema, table, guard_fate);
+		check_dropped_table(schema, table, event);
 	if (strcmp(type, "index") == 0)
-		check_dropped_index(schema, guard_fate);
+		check_dropped_index(schema, event);
 	if (strcmp(type, "trigger") != 0 && strcmp(type, "table column") != 0)
 		return;
 
@@ -690,9 +724,9 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 	if (relation == NULL)
 		return;
 	if (strcmp(type, "trigger") == 0)
-		check_dropped_trigger(relation, name);
+		check_dropped_trigger(relation, name, event);
 	else
-		check_dropped_column(relation);
+		check_dropped_column(relation, event);
 	relation_close(relation, AccessShareLock);
 }
 
@@ -704,21 +738,21 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
-	Oid			guard_fate;
+	Event		event;
 
-	(void) check_event_call(fcinfo, "guard_drop", "sql_drop");
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
-	guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
-	query_event("SELECT object_type, address_names[1], address_names[2], address_names[3]"
+	/* of an index only its schema matters, and that once */
+	query_event("SELECT DISTINCT object_type, address_names[1],"
+				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL ELSE address_names[2] END,"
+				" address_names[3]"
 				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
 				" WHERE object_type OPERATOR(pg_catalog.=) ANY"
 				" ('{trigger,table,table column,index}'::pg_catalog.text[])");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
-							 guard_fate);
+							 &event);
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

@@ -91,10 +91,10 @@ detail_number(StringInfo detail, const char *name, int64 value)
 void
 detail_timestamp(StringInfo detail, const char *name, TimestampTz value)
 {
-	char		text[MAXDATELEN + 1];
+	char		iso[MAXDATELEN + 1];
 
-	JsonEncodeDateTime(text, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
-	detail_text(detail, name, text);
+	JsonEncodeDateTime(iso, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+	detail_text(detail, name, iso);
 }
 
 /*
@@ -170,7 +170,7 @@ report_concurrent_modification(const Refusal *refusal)
 					refusal->key, RelationGetRelationName(refusal->relation),
 					refusal->expected_state, refusal->current_state),
 			 errdetail_internal("%s", refusal_detail(refusal)),
-			 refusal->nallowed == 0 ?
+			 refusal->is_fated ?
 			 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
 					 refusal->current_state) :
 			 errhint("Nothing was changed. Read the row again and decide on the state that it has now."),

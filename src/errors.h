@@ -49,6 +49,7 @@ typedef struct Refusal
 	const char *expected_state;
 	const char *current_state;	/* NULL if there is no row */
 	const char *new_state;
+	bool		is_fated;		/* is current_state a fate? */
 	const char **allowed;		/* where current_state leads */
 	int			nallowed;
 	const char *assigned_by;	/* of the fate that stands, or NULL if not

@@ -277,13 +277,21 @@ open_subject(FunctionCallInfo fcinfo)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
+	Relation	relation;
 
 	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument \"subject\" does not have the row type of a table"),
 				 errhint("Name the table by a null of its row type, such as null::orders.")));
-	return relation_open(relid, RowExclusiveLock);
+
+	/* somebody may have dropped it while we waited for the lock */
+	relation = try_relation_open(relid, RowExclusiveLock);
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation of argument \"subject\" does not exist")));
+	return relation;
 }
 
 /*
@@ -466,9 +474,9 @@ is_row_conflict(const ErrorData *error)
 }
 
 /*
- * Calls a function in a subtransaction.  Returns NULL, or, where the server
- * refused to work on a row that has changed since the snapshot, that error,
- * with all that the function did undone.  Other errors go on their way.
+ * Calls a function in a subtransaction.  Returns NULL, or, with all that the
+ * function did undone, the error that it raised, in the current memory
+ * context.
  */
 static ErrorData *
 call_in_subtransaction(void (*function) (void *), void *argument)
@@ -494,26 +502,30 @@ call_in_subtransaction(void (*function) (void *), void *argument)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-
-	if (error != NULL && !is_row_conflict(error))
-		ReThrowError(error);
 	return error;
 }
 
-/* A row that may have changed since the transaction's snapshot */
-typedef struct Probe
+/*
+ * Calls a function in a subtransaction; returns whether the server refused
+ * there to work on a row that has changed since the snapshot, and that error
+ * in *conflict.  Raises other errors.
+ */
+static bool
+meets_conflict(void (*function) (void *), void *argument, ErrorData **conflict)
 {
-	Swap	   *swap;
-	Datum		key;
-} Probe;
+	*conflict = call_in_subtransaction(function, argument);
+	if (*conflict != NULL && !is_row_conflict(*conflict))
+		ReThrowError(*conflict);
+	return *conflict != NULL;
+}
 
 static void
 execute_probe(void *argument)
 {
-	Probe	   *probe = argument;
+	Swap	   *swap = argument;
 
-	governed_execute(probe->swap->governed, ROW_PROBE, write_read,
-					 RelationGetRelid(probe->swap->relation), &probe->key, NULL,
+	governed_execute(swap->governed, ROW_PROBE, write_read,
+					 RelationGetRelid(swap->relation), &swap->key, NULL,
 					 InvalidSnapshot, true);
 }
 
@@ -524,24 +536,39 @@ execute_swap_for_subtransaction(void *argument)
 }
 
 /*
+ * Has the swap's row changed since the transaction's snapshot?  Asks the
+ * server by locking it.  One that somebody else has locked has not changed
+ * yet: that a row has changed is told before any lock is waited for.
+ */
+static bool
+row_has_changed(Swap *swap)
+{
+	ErrorData  *error = call_in_subtransaction(execute_probe, swap);
+
+	if (error == NULL || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	if (!is_row_conflict(error))
+		ReThrowError(error);
+	return true;
+}
+
+/*
  * Executes the UPDATE of one row at REPEATABLE READ or SERIALIZABLE.  Returns
  * whether the row was updated; *changed is whether it was refused because the
  * row has changed since the snapshot.  The same error may come from another
- * row that somebody's trigger works on: then locking ours succeeds, and the
+ * row that somebody's trigger works on: then ours has not changed, and the
  * error is passed on as what it is.
  */
 static bool
 execute_swap_in_snapshot(Swap *swap, bool *changed)
 {
 	ErrorData  *error;
-	Probe		probe = {swap, swap->key};
 
 	swap->row = NULL;
-	error = call_in_subtransaction(execute_swap_for_subtransaction, swap);
-	*changed = error != NULL;
-	if (error != NULL && call_in_subtransaction(execute_probe, &probe) == NULL)
+	*changed = meets_conflict(execute_swap_for_subtransaction, swap, &error);
+	if (*changed && !row_has_changed(swap))
 		ReThrowError(error);
-	return error == NULL && swap->row != NULL;
+	return !*changed && swap->row != NULL;
 }
 
 /* ----------------------------------------------------------------------
@@ -679,7 +706,8 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.current_state = swap->current_state;
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
-	if (current != NO_STATE && lifecycle_is_fate(lifecycle, current))
+	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
+	if (refusal.is_fated)
 		read_assignment(swap, &refusal);
 
 	if (outcome == NOT_FOUND)
@@ -1100,6 +1128,7 @@ static void
 make_bulk_swap(Bulk *bulk)
 {
 	bool		some = true;
+	ErrorData  *conflict;
 
 	for (int try = 0; try < 2 && some; try++)
 	{
@@ -1107,7 +1136,7 @@ make_bulk_swap(Bulk *bulk)
 			 /* known without an UPDATE */ ;
 		else if (!IsolationUsesXactSnapshot())
 			execute_bulk(bulk);
-		else if (call_in_subtransaction(execute_bulk, bulk) != NULL)
+		else if (meets_conflict(execute_bulk, bulk, &conflict))
 		{
 			swap_one_by_one(bulk);
 			return;

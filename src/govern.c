@@ -755,7 +755,9 @@ has_ledger_columns(Relation ledger)
 #define OTHER_KEY_COLUMN "it has another key column"
 
 /*
- * Says why a relation cannot be the ledger of a table, or returns NULL.
+ * Says why a relation cannot be the ledger of a table, or returns NULL.  That
+ * its triggers are gone, as they are after DROP EXTENSION CASCADE, does not
+ * matter: govern creates them.
  */
 static const char *
 ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
@@ -764,16 +766,19 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	TupleDesc	desc = RelationGetDescr(ledger);
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), NameStr(key->attname));
 
-	if (!is_ledger(ledger))
-		return "it is not a ledger";
+	if (ledger->rd_rel->relkind != RELKIND_RELATION &&
+		ledger->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return "it is not a table";
+	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return "a crash would empty it";
+	if (!has_ledger_columns(ledger))
+		return "it has not the columns of a ledger";
 	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
 		return "it has another owner";
 	if (attno <= 0 ||
 		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
 		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
 		return OTHER_KEY_COLUMN;
-	if (!has_ledger_columns(ledger))
-		return "its columns are not those of a ledger";
 	return has_key_index(ledger, NameStr(key->attname)) ?
 		NULL : "its key column has no primary key";
 }
@@ -917,14 +922,13 @@ static bool
 collect_bad_row(const Governed *governed, const Disagreement *disagreement, void *state)
 {
 	BadRows    *bad = state;
-	bool		unknown = disagreement->state == NULL ||
-	lifecycle_find(governed->lifecycle, disagreement->state,
-				   strlen(disagreement->state)) == NO_STATE;
 
 	if (!disagreement->has_row)
 		return true;
 	if (bad->count == 0)
-		bad->unknown_state = unknown;
+		bad->unknown_state = disagreement->state == NULL ||
+			lifecycle_find(governed->lifecycle, disagreement->state,
+						   strlen(disagreement->state)) == NO_STATE;
 	appendStringInfo(&bad->list, "%sRow \"%s\": %s.", bad->count > 0 ? "\n" : "",
 					 disagreement->key, describe_disagreement(governed, disagreement));
 	return ++bad->count < NAMED_ROWS;
@@ -1094,14 +1098,16 @@ ungovern(PG_FUNCTION_ARGS)
 
 	check_not_null(fcinfo, 0, "relation");
 	relation = open_owned_relation(PG_GETARG_OID(0), AccessExclusiveLock);
-	check_governed_root(relation);
+	/* somebody may have dropped the guard and left the other trigger */
+	if (find_trigger(relation, TRUNCATE_TRIGGER) == NULL)
+		check_governed_root(relation);
 	caller = become_owner(relation);
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 									   RelationGetRelationName(relation));
 	relation_close(relation, NoLock);
 
 	SPI_connect();
-	execute_command(psprintf("DROP TRIGGER %s ON %s", GUARD_TRIGGER, table));
+	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
 	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
 
@@ -1344,7 +1350,7 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 	}
 	if (!lost)
 		report_not_governed(relation);
-	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; ungovern what is left, if anything, and govern again",
+	put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" is missing; govern the relation again",
 									   GUARD_TRIGGER, RelationGetRelationName(relation)));
 }
 

@@ -42,6 +42,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_func.h"
+#include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -611,20 +612,31 @@ kept_plan(Governed *governed, KeptStatement statement, StatementWriter writer)
 }
 
 /*
- * Raises 55000 unless the plan, as it was just executed, used the relation
- * that was meant.  The names in its text were right before, but somebody may
- * have renamed schemas or relations since.
+ * Is the plan, as it was just executed, about the relation that was meant?
+ * Raises 55000 if it used another one: the names in its text were right
+ * before, but somebody may have renamed schemas or relations since.  Returns
+ * false if a rule made something else of it.
  */
-static void
-check_plan_target(SPIPlanPtr plan, Oid target)
+static bool
+plan_has_target(SPIPlanPtr plan, Oid target)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	ListCell   *cell;
 
-	if (!list_member_oid(source->relationOids, target))
+	foreach(cell, source->query_list)
+	{
+		Query	   *query = lfirst_node(Query, cell);
+
+		if (query->canSetTag && list_member_oid(source->relationOids, target))
+			return query->resultRelation == 0 ||
+				rt_fetch(query->resultRelation, query->rtable)->relid == target;
+	}
+	if (source->query_list != NIL && !list_member_oid(source->relationOids, target))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation %u was renamed while a statement on it was prepared", target),
 				 errhint("Nothing was changed. Try again.")));
+	return false;
 }
 
 /*
@@ -642,13 +654,21 @@ governed_execute(Governed *governed, KeptStatement statement, StatementWriter wr
 	SPIPlanPtr	plan = kept_plan(governed, statement, writer);
 	int			result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot,
 											  false, fire_triggers, 0);
+	bool		valid = governed->valid;
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
-	check_plan_target(plan, target);
 
-	/* a rule that does something else instead has no rows to show */
-	return result == SPI_OK_REWRITTEN ? 0 : SPI_processed;
+
+	/*
+	 * What a rule does instead does not count.  And the plan of such a
+	 * statement may depend on nothing, so that it would outlive the rule.
+	 */
+	governed->valid = false;
+	if (!plan_has_target(plan, target))
+		return 0;
+	governed->valid = valid;
+	return SPI_processed;
 }
 
 /*

@@ -189,7 +189,7 @@ read_row(const Governed *governed, TupleTableSlot *slot, GuardedRow *row)
 static int
 find_state(const Governed *governed, const GuardedRow *row)
 {
-	struct varlena *text;
+	struct varlena *name;
 
 	if (row->state_null)
 		return NO_STATE;
@@ -199,8 +199,8 @@ find_state(const Governed *governed, const GuardedRow *row)
 
 		return lifecycle_find(governed->lifecycle, label, strlen(label));
 	}
-	text = PG_DETOAST_DATUM_PACKED(row->state);
-	return lifecycle_find(governed->lifecycle, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	name = PG_DETOAST_DATUM_PACKED(row->state);
+	return lifecycle_find(governed->lifecycle, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
 
 /*
@@ -502,6 +502,8 @@ judge_delete(Governed *governed, Relation relation, const GuardedRow *row)
 	if (state != NO_STATE && lifecycle_is_fate(governed->lifecycle, state))
 		refuse_tampering(governed, relation, row,
 						 "cannot delete a fated row of relation \"%s\"",
+						 relation->rd_rel->relispartition ?
+						 "A fate is for ever, and so is its row, in its partition: an UPDATE that moves a row to another partition deletes it here." :
 						 "A fate is for ever, and so is its row.");
 }
 

@@ -37,16 +37,20 @@ typedef struct EdgeList
 	Edge	   *edges;
 } EdgeList;
 
+#define SHAPE_HINT \
+	"A lifecycle is a JSON object of states with arrays of the states they lead to, such as {\"open\": [\"closed\"]}."
+
 /*
- * Raises the error for JSON that is no state graph.
+ * Raises 22023 for JSON that is no state graph; the format of the message
+ * takes the name of a state, if there is one to tell.
  */
 static void
-refuse_shape(const char *problem)
+refuse_shape(const char *message, const char *state)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid lifecycle: %s", problem),
-			 errhint("A lifecycle is a JSON object of states with arrays of the states they lead to, such as {\"open\": [\"closed\"]}.")));
+			 errmsg_internal(message, state),
+			 errhint(SHAPE_HINT)));
 }
 
 /*
@@ -57,9 +61,9 @@ static char *
 state_name(const JsonbValue *value)
 {
 	if (value->type != jbvString)
-		refuse_shape("a state is named by something other than a string");
+		refuse_shape("invalid lifecycle: a state is named by something other than a string", "");
 	if (value->val.string.len == 0)
-		refuse_shape("a state has an empty name");
+		refuse_shape("invalid lifecycle: a state has an empty name", "");
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -89,13 +93,13 @@ read_targets(JsonbIterator **iterator, char *from, EdgeList *list)
 	JsonbValue	value;
 
 	if (JsonbIteratorNext(iterator, &value, false) != WJB_BEGIN_ARRAY)
-		refuse_shape("what a state leads to is something other than an array");
+		refuse_shape("invalid lifecycle: what state \"%s\" leads to is not an array", from);
 	while (JsonbIteratorNext(iterator, &value, true) == WJB_ELEM)
 	{
 		char	   *to = state_name(&value);
 
 		if (strcmp(from, to) == 0)
-			refuse_shape("a state leads to itself");
+			refuse_shape("invalid lifecycle: state \"%s\" leads to itself", from);
 		add_edge(list, from, to);
 	}
 }
@@ -111,7 +115,7 @@ read_edges(Jsonb *graph, EdgeList *list)
 	JsonbValue	value;
 
 	if (JsonbIteratorNext(&iterator, &value, false) != WJB_BEGIN_OBJECT)
-		refuse_shape("it is something other than an object");
+		refuse_shape("invalid lifecycle: it is not an object", "");
 	while (JsonbIteratorNext(&iterator, &value, false) == WJB_KEY)
 	{
 		char	   *from = state_name(&value);
