@@ -1055,6 +1055,7 @@ govern(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 1, "lifecycle");
 	check_not_null(fcinfo, 2, "key_column");
 	check_not_null(fcinfo, 3, "state_column");
+	PreventCommandIfReadOnly("govern()");
 
 	PG_RETURN_OID(govern_relation(fcinfo, PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
 								  NameStr(*PG_GETARG_NAME(2)), NameStr(*PG_GETARG_NAME(3))));
@@ -1097,6 +1098,7 @@ ungovern(PG_FUNCTION_ARGS)
 	char	   *table;
 
 	check_not_null(fcinfo, 0, "relation");
+	PreventCommandIfReadOnly("ungovern()");
 	relation = open_owned_relation(PG_GETARG_OID(0), AccessExclusiveLock);
 	/* somebody may have dropped the guard and left the other trigger */
 	if (find_trigger(relation, TRUNCATE_TRIGGER) == NULL)
@@ -1160,6 +1162,7 @@ extend_lifecycle(PG_FUNCTION_ARGS)
 
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "transitions");
+	PreventCommandIfReadOnly("extend_lifecycle()");
 	extension.relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
 	extension.transitions = PG_GETARG_JSONB_P(1);
 	extension.schema = own_schema(fcinfo);
