@@ -626,17 +626,29 @@ check_dropped_trigger(Relation relation, const char *trigger, Event *event)
 }
 
 /*
- * Refuses the drop of a column that governs, or of one of a ledger's.
+ * Refuses the drop of a column that governs, or of one of a ledger's.  Its
+ * name tells: the same command may have added a column of that name anew.
  */
 static void
-check_dropped_column(Relation relation, Event *event)
+check_dropped_column(Relation relation, const char *column, Event *event)
 {
-	if (has_guard(relation) && lost_column(relation) != NULL)
+	const GuardTrigger *user;
+
+	if (has_guard(relation))
+	{
+		GuardTrigger guard;
+
+		read_guard(relation, &guard);
+		if (strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0)
+			report_protected_relation(relation,
+									  "cannot drop the key or state column of governed relation \"%s\"",
+									  UNGOVERN_HINT);
+	}
+	if (is_ledger(relation) && (user = find_user(relation, event)) != NULL &&
+		(is_ledger_column(column) || strcmp(column, user->key_column) == 0))
 		report_protected_relation(relation,
-								  "cannot drop the key or state column of governed relation \"%s\"",
+								  "cannot rename or drop a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (is_ledger(relation))
-		check_ledger(relation, event);
 }
 
 /*
@@ -735,7 +747,7 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 		check_dropped_with_trigger(schema, table, name, event);
 	else if ((relation = open_remaining(schema, table)) != NULL)
 	{
-		check_dropped_column(relation, event);
+		check_dropped_column(relation, name, event);
 		relation_close(relation, AccessShareLock);
 	}
 }

@@ -694,19 +694,30 @@ static const LedgerColumn ledger_columns[] = {
 };
 
 /*
+ * Is it the name of a column that every ledger has, apart from the key?
+ */
+bool
+is_ledger_column(const char *column)
+{
+	for (int i = 0; i < lengthof(ledger_columns); i++)
+	{
+		if (strcmp(ledger_columns[i].name, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Raises 42701 if the key column has the name of one of the ledger's own.
  */
 static void
 check_key_name(const char *key_column)
 {
-	for (int i = 0; i < lengthof(ledger_columns); i++)
-	{
-		if (strcmp(ledger_columns[i].name, key_column) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("key column \"%s\" has the name of a column of the ledger", key_column),
-					 errhint("Rename the key column.")));
-	}
+	if (is_ledger_column(key_column))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("key column \"%s\" has the name of a column of the ledger", key_column),
+				 errhint("Rename the key column.")));
 }
 
 /*
