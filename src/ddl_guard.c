@@ -295,24 +295,6 @@ check_ledger_in_place(Relation relation)
 }
 
 /*
- * Judges the rows of a table that was attached as a partition to a governed
- * one, as if they were inserted there.
- */
-static void
-check_attached_partition(Node *command)
-{
-	AlterTableCmd *attach = find_subcommand(command, AT_AttachPartition, NULL);
-	Relation	partition;
-
-	if (attach == NULL)
-		return;
-	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
-	if (has_guard(partition))
-		take_over_partition(partition);
-	relation_close(partition, NoLock);
-}
-
-/*
  * Checks a governed table after a command on it.
  */
 static void
@@ -322,7 +304,6 @@ check_governed_table(Relation relation, Node *command)
 	check_governed_columns(relation, command);
 	if (moves_names(command))
 		check_ledger_in_place(relation);
-	check_attached_partition(command);
 }
 
 /* ----------------------------------------------------------------------
@@ -380,6 +361,10 @@ check_ledger(Relation ledger, Event *event)
 		report_protected_relation(ledger,
 								  "cannot rename a ledger to \"%s\", or move it, while a table uses it",
 								  UNGOVERN_HINT);
+	if (has_relatives(ledger))
+		report_protected_relation(ledger,
+								  "cannot make ledger \"%s\" a typed table, a partition, or an inheritance parent or child",
+								  "What is done to such a table changes or adds to its relatives.");
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		report_protected_relation(ledger,
 								  "cannot make ledger \"%s\" unlogged",
@@ -401,10 +386,11 @@ check_ledger(Relation ledger, Event *event)
  */
 
 /*
- * Refuses an inheritance child, which the relation may be, of a governed table.
+ * Refuses an inheritance child, which the relation may be, of a governed table
+ * or of a ledger.
  */
 static void
-check_parents(Relation relation)
+check_parents(Relation relation, Event *event)
 {
 	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -421,10 +407,36 @@ check_parents(Relation relation)
 
 		if (has_guard(parent))
 			check_no_relatives(parent);
+		if (is_ledger(parent))
+			check_ledger(parent, event);
 		relation_close(parent, AccessShareLock);
 	}
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
+}
+
+/*
+ * Refuses to attach a governed table or a ledger as a partition to any table.
+ * Judges the rows of a partition attached to a governed table, as if they were
+ * inserted there.
+ */
+static void
+check_attached_partition(Event *event)
+{
+	AlterTableCmd *attach = find_subcommand(event->command, AT_AttachPartition, NULL);
+	Relation	partition;
+
+	if (attach == NULL)
+		return;
+	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
+	if (is_ledger(partition))
+		check_ledger(partition, event);
+	if (has_guard(partition))
+	{
+		check_no_relatives(partition);
+		take_over_partition(partition);
+	}
+	relation_close(partition, NoLock);
 }
 
 /*
@@ -473,7 +485,8 @@ check_relation(Oid relid, Event *event)
 	if (is_ledger)
 		check_ledger(relation, event);
 	if (!relation->rd_rel->relispartition)
-		check_parents(relation);
+		check_parents(relation, event);
+	check_attached_partition(event);
 	relation_close(relation, AccessShareLock);
 }
 

@@ -766,6 +766,19 @@ has_ledger_columns(Relation ledger)
 #define OTHER_KEY_COLUMN "it has another key column"
 
 /*
+ * Is a command on another relation or on a type able to change the relation's
+ * columns, or do rows of another count as its own?
+ */
+bool
+has_relatives(Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+
+	return OidIsValid(relation->rd_rel->reloftype) || has_superclass(relid) ||
+		find_inheritance_children(relid, NoLock) != NIL;
+}
+
+/*
  * Says why a relation cannot be the ledger of a table, or returns NULL.  That
  * its triggers are gone, as they are after DROP EXTENSION CASCADE, does not
  * matter: govern creates them.
@@ -777,9 +790,10 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	TupleDesc	desc = RelationGetDescr(ledger);
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), NameStr(key->attname));
 
-	if (ledger->rd_rel->relkind != RELKIND_RELATION &&
-		ledger->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return "it is not a table";
+	if (ledger->rd_rel->relkind != RELKIND_RELATION)
+		return "it is not an ordinary table";
+	if (has_relatives(ledger))
+		return "it is a typed table, a partition, or an inheritance parent or child";
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "a crash would empty it";
 	if (!has_ledger_columns(ledger))
