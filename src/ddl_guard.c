@@ -277,10 +277,11 @@ check_governed_columns(Relation relation, Node *command)
 }
 
 /*
- * Refuses a governed table to leave its ledger behind.
+ * Refuses a governed table to leave its ledger behind; another one may be
+ * waiting under that name in the other schema.
  */
 static void
-check_ledger_in_place(Relation relation)
+check_ledger_in_place(Relation relation, Node *command)
 {
 	GuardTrigger guard;
 
@@ -288,7 +289,8 @@ check_ledger_in_place(Relation relation)
 	if (relation->rd_rel->relispartition)
 		return;
 	read_guard(relation, &guard);
-	if (!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
+	if (IsA(command, AlterObjectSchemaStmt) ||
+		!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
 		report_protected_relation(relation,
 								  "cannot move governed relation \"%s\" to another schema than its ledger",
 								  UNGOVERN_HINT);
@@ -303,7 +305,7 @@ check_governed_table(Relation relation, Node *command)
 	check_no_relatives(relation);
 	check_governed_columns(relation, command);
 	if (moves_names(command))
-		check_ledger_in_place(relation);
+		check_ledger_in_place(relation, command);
 }
 
 /* ----------------------------------------------------------------------
