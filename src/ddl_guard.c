@@ -63,30 +63,27 @@ static void check_relation(Oid relid, Event *event);
 	"Call ungovern, alter the table and its ledger, and govern again."
 
 /*
- * Checks that a function is called by the event trigger that it is for, and
- * returns what that is called with; raises 39P03.
+ * Starts to judge an event: checks that the function was called by the event
+ * trigger that it is for (39P03).  Returns false if there is nothing to judge,
+ * because the DDL is our own, or because a superuser has said so.
  */
-static EventTriggerData *
-check_event_call(FunctionCallInfo fcinfo, const char *function, const char *event)
+static bool
+begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Event *event)
 {
 	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, event) != 0)
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by an event trigger for %s",
-						function, event)));
-	return call;
-}
+						function, name)));
+	if (petition_cas_own_ddl || petition_cas_allow_unguard)
+		return false;
 
-/*
- * Is DDL free at the moment: because it is ours, or because a superuser said
- * so?
- */
-static bool
-is_ddl_free(void)
-{
-	return petition_cas_own_ddl || petition_cas_allow_unguard;
+	memset(event, 0, sizeof(Event));
+	event->command = call->parsetree;
+	event->guard_fate = own_function(own_schema(fcinfo), "guard_fate");
+	return true;
 }
 
 /*
@@ -579,14 +576,10 @@ get_text(uint64 row, int column)
 Datum
 guard_ddl(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *call = check_event_call(fcinfo, "guard_ddl", "ddl_command_end");
-	Event		event = {0};
+	Event		event;
 
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event))
 		return PointerGetDatum(NULL);
-	event.command = call->parsetree;
-	event.guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
 	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -709,8 +702,26 @@ check_dropped_index(const char *schema, Event *event)
 }
 
 /*
- * Checks one object that was dropped: address is the name of what it was part
- * of, if anything, and its own.
+ * Checks what was dropped with a trigger of one of our names: nothing else, so
+ * that its table is weakened; or its table too, which may have been a ledger.
+ */
+static void
+check_dropped_with_trigger(const char *schema, const char *table, const char *trigger,
+						   Event *event)
+{
+	Relation	relation = open_remaining(schema, table);
+
+	if (relation != NULL)
+	{
+		check_dropped_trigger(relation, trigger, event);
+		relation_close(relation, AccessShareLock);
+	}
+	else if (strcmp(trigger, LEDGER_TRIGGER) == 0)
+		check_dropped_table(schema, table, event);
+}
+
+/*
+ * Checks one object that was dropped, by the parts of its name.
  */
 static void
 check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
@@ -718,23 +729,15 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 {
 	Relation	relation;
 
-	if (schema == NULL)
-		return;
-	if (strcmp(type, "table") == 0)
-		check_dropped_table(schema, table, event);
 	if (strcmp(type, "index") == 0)
 		check_dropped_index(schema, event);
-	if (strcmp(type, "trigger") != 0 && strcmp(type, "table column") != 0)
-		return;
-
-	relation = open_remaining(schema, table);
-	if (relation == NULL)
-		return;
-	if (strcmp(type, "trigger") == 0)
-		check_dropped_trigger(relation, name, event);
-	else
+	else if (strcmp(type, "trigger") == 0)
+		check_dropped_with_trigger(schema, table, name, event);
+	else if ((relation = open_remaining(schema, table)) != NULL)
+	{
 		check_dropped_column(relation, event);
-	relation_close(relation, AccessShareLock);
+		relation_close(relation, AccessShareLock);
+	}
 }
 
 /*
@@ -745,22 +748,30 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *call = check_event_call(fcinfo, "guard_drop", "sql_drop");
-	Event		event = {0};
+	Event		event;
 
-	if (is_ddl_free())
+	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
-	event.command = call->parsetree;
-	event.guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-
 	SPI_connect();
-	/* of an index only its schema matters, and that once */
-	query_event("SELECT DISTINCT object_type, address_names[1],"
-				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL ELSE address_names[2] END,"
-				" address_names[3]"
-				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
-				" WHERE object_type OPERATOR(pg_catalog.=) ANY"
-				" ('{trigger,table,table column,index}'::pg_catalog.text[])");
+
+	/*
+	 * Most drops are of whole tables, which shall cost nothing here: of the
+	 * triggers only ours count, and an index that goes with its table, or
+	 * with others, does not.  Of an index its schema is known, and that once
+	 * will do.
+	 */
+	query_event("WITH dropped AS MATERIALIZED"
+				" (SELECT * FROM pg_catalog.pg_event_trigger_dropped_objects())"
+				" SELECT DISTINCT object_type, address_names[1],"
+				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL"
+				" ELSE address_names[2] END, address_names[3] FROM dropped"
+				" WHERE address_names[1] IS NOT NULL"
+				" AND (object_type OPERATOR(pg_catalog.=) 'table column'"
+				" OR object_type OPERATOR(pg_catalog.=) 'trigger'"
+				" AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_'"
+				" OR object_type OPERATOR(pg_catalog.=) 'index'"
+				" AND (original OR NOT EXISTS (SELECT FROM dropped"
+				" WHERE object_type OPERATOR(pg_catalog.=) 'table')))");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
 							 &event);
