@@ -284,7 +284,7 @@ condition(FilterParser *parser, FilterTerm *term)
  * not of the language, 54000 for more than it allows.
  */
 Filter *
-filter_parse(text * source)
+filter_parse(text *source)
 {
 	Filter	   *filter = palloc0(sizeof(Filter));
 	Size		length = VARSIZE_ANY_EXHDR(source);

@@ -45,7 +45,7 @@ typedef struct Filter
 	FilterTerm *terms;
 } Filter;
 
-extern Filter *filter_parse(text * source);
+extern Filter *filter_parse(text *source);
 extern const char *filter_operator_name(FilterOperator operator);
 extern char *filter_to_json(const Filter *filter);
 

@@ -675,7 +675,7 @@ hash_texts(pg_cryptohash_ctx *hash, const IdSet *set)
  * newline: its second line could as well be the first id.
  */
 static void
-hash_scope(pg_cryptohash_ctx *hash, text * scope)
+hash_scope(pg_cryptohash_ctx *hash, text *scope)
 {
 	if (scope != NULL)
 	{
@@ -697,7 +697,7 @@ hash_scope(pg_cryptohash_ctx *hash, text * scope)
  * Returns the roster hash of a set, in the current memory context.
  */
 char *
-idset_hash(const IdSet *set, text * scope)
+idset_hash(const IdSet *set, text *scope)
 {
 	static const char digits[] = "0123456789abcdef";
 	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);

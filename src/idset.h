@@ -30,7 +30,7 @@ extern void idset_finish(IdSet *set);
 
 extern Size idset_count(const IdSet *set);
 extern char *idset_text(const IdSet *set, Size i);
-extern char *idset_hash(const IdSet *set, text * scope);
+extern char *idset_hash(const IdSet *set, text *scope);
 extern Datum idset_array(IdSet *set);
 extern bool idset_contains_all(const IdSet *set, const IdSet *other);
 extern IdSet *idset_difference(const IdSet *set, const IdSet *other);

@@ -490,7 +490,7 @@ append_conditions(StringInfo sql, RosterQuery *query, Relation source,
  * 22023 for at without period_column, the type's own error for a value.
  */
 RosterQuery *
-roster_query_build(Oid source, text * filter, const char *key_column,
+roster_query_build(Oid source, text *filter, const char *key_column,
 				   const char *period_column, const TimestampTz *at)
 {
 	RosterQuery *query = palloc0(sizeof(RosterQuery));

@@ -40,7 +40,7 @@ typedef enum RosterRun
 	ROSTER_LOCK_NOWAIT			/* lock them, 55P03 where that would wait */
 } RosterRun;
 
-extern RosterQuery *roster_query_build(Oid source, text * filter,
+extern RosterQuery *roster_query_build(Oid source, text *filter,
 									   const char *key_column,
 									   const char *period_column,
 									   const TimestampTz *at);

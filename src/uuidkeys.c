@@ -41,11 +41,11 @@
  * not to be used.
  */
 static inline uint32
-read_digits(const char *text)
+read_digits(const char *form)
 {
 	uint64		digits;
 
-	memcpy(&digits, text, sizeof(digits));
+	memcpy(&digits, form, sizeof(digits));
 	digits = pg_ntoh64(digits);
 
 	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
@@ -63,7 +63,7 @@ read_digits(const char *text)
  * It is that form if, and only if, printing what was read gives it back.
  */
 bool
-uuidkey_parse(UuidKey *key, const char *text, int length)
+uuidkey_parse(UuidKey *key, const char *form, int length)
 {
 	char		middle[8];
 	char		printed[UUID_TEXT_LENGTH];
@@ -71,15 +71,15 @@ uuidkey_parse(UuidKey *key, const char *text, int length)
 	if (length != UUID_TEXT_LENGTH)
 		return false;
 
-	memcpy(middle, text + 9, 4);
-	memcpy(middle + 4, text + 14, 4);
-	key->high = (uint64) read_digits(text) << 32 | read_digits(middle);
-	memcpy(middle, text + 19, 4);
-	memcpy(middle + 4, text + 24, 4);
-	key->low = (uint64) read_digits(middle) << 32 | read_digits(text + 28);
+	memcpy(middle, form + 9, 4);
+	memcpy(middle + 4, form + 14, 4);
+	key->high = (uint64) read_digits(form) << 32 | read_digits(middle);
+	memcpy(middle, form + 19, 4);
+	memcpy(middle + 4, form + 24, 4);
+	key->low = (uint64) read_digits(middle) << 32 | read_digits(form + 28);
 
 	uuidkey_print(key, printed);
-	return memcmp(printed, text, UUID_TEXT_LENGTH) == 0;
+	return memcmp(printed, form, UUID_TEXT_LENGTH) == 0;
 }
 
 /*

@@ -89,7 +89,7 @@ uuidkey_print(const UuidKey *key, char *out)
 	out[8] = out[13] = out[18] = out[23] = '-';
 }
 
-extern bool uuidkey_parse(UuidKey *key, const char *text, int length);
+extern bool uuidkey_parse(UuidKey *key, const char *form, int length);
 extern void uuidkeys_sort(UuidKey *keys, Size count);
 extern Size uuidkeys_distinct(UuidKey *keys, Size count);
 
