@@ -135,8 +135,8 @@ is_ledger_conflict(const ErrorData *error, const Governed *governed)
  * Executes a statement on the ledger as the ledger's owner, as referential
  * integrity triggers do it: callers need no rights on the ledger, and the
  * owner's own row security does not hide a row from the guard.  Triggers that
- * the user put on the ledger fire at the end of the outer statement and not
- * as the owner.
+ * the user put on the ledger fire at the end of the outer statement, up to
+ * PostgreSQL 17 not as the owner.
  */
 static uint64
 execute_as_ledger_owner(Governed *governed, KeptStatement statement, Oid ledger,
