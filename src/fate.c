@@ -537,8 +537,8 @@ execute_swap_for_subtransaction(void *argument)
 
 /*
  * Has the swap's row changed since the transaction's snapshot?  Asks the
- * server by locking it.  A row that somebody else has locked has not changed
- * yet: else the lock would not have been waited for.
+ * server by locking it.  One that somebody else has locked has not changed
+ * yet: that a row has changed is told before any lock is waited for.
  */
 static bool
 row_has_changed(Swap *swap)
