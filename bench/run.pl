@@ -357,18 +357,18 @@ END
 # instructions its backend has executed. The profile stays, as NAME.callgrind.
 sub count_instructions {
     my ($contender, $transactions, %run) = @_;
-    my $profile = "$ENV{CALLGRIND_OUT}/$contender->{name}.callgrind";
-    unlink glob "$ENV{CALLGRIND_OUT}/backend.*";
-    pgbench($contender, write_script($contender, '', '', %run), $transactions, %run);
-    for (1 .. 600) {
-        select undef, undef, undef, 0.1;
-        for my $file (glob "$ENV{CALLGRIND_OUT}/backend.*") {
-            open my $in, '<', $file or next;
-            my ($total) = map { /^summary: (\d+)/ ? $1 : () } <$in>;
-            next if !defined $total;
-            rename $file, $profile;
-            return $total;
-        }
+    my $note = "\\if :i = 1\nINSERT INTO bench.stamps VALUES (0, pg_backend_pid());\n\\endif\n";
+    sql('TRUNCATE bench.stamps');
+    pgbench($contender, write_script($contender, $note, '', %run), $transactions, %run);
+    chomp(my $pid = sql('SELECT client FROM bench.stamps'));
+    for (1 .. 300) {
+        select undef, undef, undef, 0.2;
+        open my $in, '<', "$ENV{CALLGRIND_OUT}/backend.$pid" or next;
+        my ($total) = map { /^summary: (\d+)/ ? $1 : () } <$in>;
+        next if !defined $total;
+        rename "$ENV{CALLGRIND_OUT}/backend.$pid", "$ENV{CALLGRIND_OUT}/$contender->{name}.callgrind";
+        unlink glob "$ENV{CALLGRIND_OUT}/backend.*";
+        return $total;
     }
     die "callgrind has written no profile of $contender->{name}\n";
 }
@@ -377,7 +377,7 @@ sub count_instructions {
 # run, so that connecting and planning do not count. It comes out the same,
 # within one in a thousand, whatever else the machine does.
 sub instructions {
-    for my $workload (qw(rivals bulk untouched)) {
+    for my $workload (@_) {
         for my $contender (contenders($workload)) {
             my $bulk = $contender->{body} =~ /:ids\b/;
             my ($first, $second) = $bulk ? (7, 10) : (100, 1000);
@@ -406,6 +406,6 @@ for my $argument (@ARGV) {
 @wanted = qw(single bulk hot untouched copy govern growth) if !@wanted;
 $option{rounds} = $option{quick} ? 3 : 7;
 create_stamps();
-if ($option{instructions}) { instructions() }
+if ($option{instructions}) { instructions($ENV{PROFILE} ? split(/ /, $ENV{PROFILE}) : qw(rivals bulk untouched)) }
 else { $workloads{$_}->() for @wanted }
 sql('DROP SCHEMA bench CASCADE');

@@ -1,0 +1,243 @@
+#!/usr/bin/perl
+# Writes the report of measurements that run.pl has made.
+#
+#   bench/report.pl measurements.tsv results.md results.svg < preface.md
+#
+# The first is read; the others are written, and the tables of the second are
+# printed too. Ratios are those of two contenders in the same round; given are
+# their median, least and greatest. Times are medians.
+
+use strict;
+use warnings;
+use List::Util qw(max min);
+
+my ($source, $report, $chart) = @ARGV;
+my (%figures, @variants, %titles, %counts);
+
+# Which contender of a workload the others are compared with, and what its
+# tables are headed.
+my %baseline = (
+    single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
+    hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
+    copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row');
+my %heading = (
+    single => 'One fate a call', bulk => 'A thousand fates a call; figures are for one id',
+    hot => '16 clients over one petition after another; figures are for one attempt',
+    untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
+    govern => 'govern on a full table, a third of it fated; figures are for one row',
+    growth => 'Growing tables, half of them fated, one client');
+
+sub median {
+    my @sorted = sort { $a <=> $b } @_;
+    return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+}
+
+sub read_measurements {
+    my %seen;
+    open my $in, '<', $source or die "$source: $!";
+    while (<$in>) {
+        chomp;
+        my ($workload, $variant, $round, $title, $rate, $cpu) = split /\t/;
+        if ($workload eq 'instructions') {
+            push @{ $counts{$variant} }, [ $title, $cpu ];
+            next;
+        }
+        next if !$baseline{$workload};
+        $figures{$workload}{$variant}{$title}{$round} = { rate => $rate, cpu => $cpu };
+        push @variants, [ $workload, $variant ] if !$seen{$workload}{$variant}++;
+        push @{ $titles{$workload} }, $title if !$seen{"$workload $title"}++;
+    }
+}
+
+# Median, least and greatest of the rounds' ratios of two contenders.
+sub ratio {
+    my ($workload, $variant, $this, $that, $what) = @_;
+    my $rounds = $figures{$workload}{$variant};
+    my @ratios = map { $rounds->{$this}{$_}{$what} / $rounds->{$that}{$_}{$what} }
+      grep { $rounds->{$that}{$_} } keys %{ $rounds->{$this} };
+    return @ratios ? (median(@ratios), min(@ratios), max(@ratios)) : ();
+}
+
+sub figure {
+    my ($workload, $variant, $title, $what) = @_;
+    return median(map { $_->{$what} } values %{ $figures{$workload}{$variant}{$title} });
+}
+
+sub spread {
+    my ($middle, $least, $most) = @_;
+    return sprintf '%.2f (%.2f to %.2f)', $middle, $least, $most;
+}
+
+sub thousands {
+    my $number = sprintf '%.0f', shift;
+    1 while $number =~ s/^(\d+)(\d{3})/$1,$2/;
+    return $number;
+}
+
+sub variant_table {
+    my ($workload, $variant) = @_;
+    my $than = $baseline{$workload};
+    my $rounds = keys %{ $figures{$workload}{$variant}{$than} };
+    my $table = "**$variant** ($rounds rounds)\n\n| | a second | CPU, µs | throughput, ratio | CPU, ratio |\n|---|---:|---:|---:|---:|\n";
+    for my $title (@{ $titles{$workload} }) {
+        my @rate = ratio($workload, $variant, $title, $than, 'rate') or next;
+        my @cpu = ratio($workload, $variant, $title, $than, 'cpu');
+        $table .= sprintf "| %s | %s | %.1f | %s | %s |\n", $title,
+          thousands(figure($workload, $variant, $title, 'rate')), figure($workload, $variant, $title, 'cpu'),
+          $title eq $than ? ('1', '1') : (spread(@rate), spread(@cpu));
+    }
+    return "$table\n";
+}
+
+# --- What it must show ------------------------------------------------------
+
+my $ours = 'petition_cas: assign_fate';
+
+# One line of the table of aims: at least (or at most) so much.
+sub aim {
+    my ($text, $wanted, $atmost, @found) = @_;
+    return '' if !@found;
+    my $held = $atmost ? $found[0] <= $wanted : $found[0] >= $wanted;
+    return sprintf "| %s | %s %s | %s | %s |\n", $text, $atmost ? 'at most' : 'at least', $wanted,
+      @found > 1 ? spread(@found) : sprintf('%.2f', $found[0]), $held ? 'yes' : '**no**';
+}
+
+sub aims_of_single {
+    my $lines = '';
+    my %aims = (off => [ 0.95, 1.2, 2.5 ], on => [ 0.95, 1.05, 1.7 ]);
+    my @rivals = ($baseline{single}, 'PL/pgSQL function and trigger', 'application: BEGIN, SELECT, UPDATE, INSERT, COMMIT');
+    for my $order (qw(random sequential)) {
+        for my $sync (qw(off on)) {
+            for my $clients (1, 8, 32) {
+                my $variant = "$order ids, synchronous_commit $sync, clients $clients";
+                for my $i (0 .. 2) {
+                    next if $clients == 32 or !$figures{single}{$variant};
+                    $lines .= aim("assign_fate against $rivals[$i]; $variant", $aims{$sync}[$i], 0,
+                        ratio('single', $variant, $ours, $rivals[$i], 'rate'));
+                }
+            }
+        }
+    }
+    return $lines;
+}
+
+# The growth of a contender's cost from the smallest table to another.
+sub growth {
+    my ($title, $variant) = @_;
+    return figure('growth', $variant, $title, 'cpu') / figure('growth', 'petitions 10000', $title, 'cpu');
+}
+
+sub aims_of_the_rest {
+    my $lines = '';
+    if ($figures{bulk}) {
+        my @bulk = ('bulk', 'an id', 'petition_cas: assign_fates');
+        $lines .= aim('assign_fates of 1,000 against a set-based UPDATE with ledger, throughput', 0.7, 0,
+            ratio(@bulk, $baseline{bulk}, 'rate'));
+        $lines .= aim('1,000 single transactions against assign_fates, CPU an id', 4, 0,
+            ratio('bulk', 'an id', '1,000 transactions of assign_fate', $bulk[2], 'cpu'));
+    }
+    if (my $untouched = $figures{untouched}{'random ids, clients 1'}) {
+        my @more = map { $untouched->{'governed table'}{$_}{cpu} - $untouched->{'untriggered table'}{$_}{cpu} }
+          keys %{ $untouched->{'governed table'} };
+        $lines .= aim('the guard on an UPDATE that leaves the state, µs of CPU', 1.5, 1, median(@more), min(@more), max(@more));
+        $lines .= aim('the same, as a ratio', 1.15, 1,
+            ratio('untouched', 'random ids, clients 1', 'governed table', 'untriggered table', 'cpu'));
+    }
+    for my $variant (map { $_->[1] } grep { $_->[0] eq 'growth' && $_->[1] ne 'petitions 10000' } @variants) {
+        $lines .= sprintf "| growth of the CPU of a call from 10,000 to %s, assign_fate | at most the bare UPDATE's, %.2f | %.2f | %s |\n",
+          $variant =~ s/petitions (\d+)/thousands($1) . ' petitions'/er, growth('bare UPDATE, no ledger', $variant), growth($ours, $variant),
+          growth($ours, $variant) <= growth('bare UPDATE, no ledger', $variant) ? 'yes' : '**no**';
+    }
+    return $lines;
+}
+
+sub instruction_tables {
+    my $tables = '';
+    for my $workload (sort keys %counts) {
+        my $than = $baseline{ $workload eq 'rivals' ? 'single' : $workload };
+        my ($base) = map { $_->[1] } grep { $_->[0] eq $than } @{ $counts{$workload} };
+        $tables .= "**$workload**\n\n| | instructions | ratio |\n|---|---:|---:|\n";
+        $tables .= sprintf "| %s | %s | %.2f |\n", $_->[0], thousands($_->[1]), $_->[1] / $base for @{ $counts{$workload} };
+        $tables .= "\n";
+    }
+    return $tables;
+}
+
+# --- The chart --------------------------------------------------------------
+
+sub escape {
+    my ($text) = @_;
+    $text =~ s/&/&amp;/g;
+    $text =~ s/</&lt;/g;
+    return $text;
+}
+
+# Bars of throughput relative to the baseline, a panel for each setting of
+# synchronous_commit, a group for each number of clients; whiskers are the
+# least and the greatest of the rounds.
+sub draw {
+    my @colours = map { "#$_" } qw(9aa5b1 52606d d9822b c23030 8f398f 106ba3 48aff0);
+    my @names = @{ $titles{single} };
+    my ($left, $top, $panel, $height, $width) = (60, 60, 240, 180, 900);
+    my $svg = '';
+    for my $p (0, 1) {
+        my $sync = (qw(off on))[$p];
+        my $base = $top + $p * $panel + $height;
+        my $scale = $height / 1.5;
+        for my $grid (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5) {
+            my $y = $base - $grid * $scale;
+            $svg .= sprintf qq(<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="%s"/><text x="%d" y="%.1f" text-anchor="end">%s</text>\n),
+              $left, $y, $width - 10, $y, $grid == 1 ? '#52606d' : '#e4e7eb', $left - 6, $y + 4, $grid;
+        }
+        $svg .= sprintf qq(<text x="%d" y="%d" font-weight="bold">synchronous_commit %s</text>\n), $left, $base - $height - 8, $sync;
+        for my $c (0 .. 2) {
+            my $clients = (1, 8, 32)[$c];
+            my $variant = "random ids, synchronous_commit $sync, clients $clients";
+            my $group = $left + 20 + $c * 275;
+            for my $n (0 .. $#names) {
+                my ($middle, $least, $most) = ratio('single', $variant, $names[$n], $baseline{single}, 'rate') or next;
+                my $x = $group + $n * 34;
+                $svg .= sprintf qq(<rect x="%d" y="%.1f" width="28" height="%.1f" fill="%s"/>\n), $x, $base - min($middle, 1.5) * $scale,
+                  min($middle, 1.5) * $scale, $colours[ $n % @colours ];
+                $svg .= sprintf qq(<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#1f2933"/>\n), $x + 14, $base - min($least, 1.5) * $scale,
+                  $x + 14, $base - min($most, 1.5) * $scale;
+                $svg .= sprintf qq(<text x="%d" y="%.1f" text-anchor="middle" font-size="10" fill="#fff">%.2f</text>\n), $x + 14, $base - 5, $middle;
+            }
+            $svg .= sprintf qq(<text x="%d" y="%d">%d client%s</text>\n), $group + 80, $base + 16, $clients, $clients > 1 ? 's' : '';
+        }
+    }
+    my $y = $top + 2 * $panel + 10;
+    for my $n (0 .. $#names) {
+        $svg .= sprintf qq(<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d">%s</text>\n),
+          $left + ($n % 2) * 420, $y + int($n / 2) * 20, $colours[ $n % @colours ],
+          $left + ($n % 2) * 420 + 18, $y + int($n / 2) * 20 + 11, escape($names[$n]);
+    }
+    my $whole = $y + 20 * int((@names + 1) / 2) + 10;
+    open my $out, '>', $chart or die "$chart: $!";
+    print $out <<"END";
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 $width $whole" width="$width" height="$whole" font-family="sans-serif" font-size="12" fill="#1f2933">
+<rect width="$width" height="$whole" fill="#fff"/>
+<text x="$left" y="24" font-size="16" font-weight="bold">Throughput relative to a bare UPDATE with its ledger row</text>
+<text x="$left" y="40" fill="#52606d">medians of the rounds' ratios, random ids; lines show the least and the greatest</text>
+$svg</svg>
+END
+    close $out;
+}
+
+read_measurements();
+my $text = '';
+my $aims = ($figures{single} ? aims_of_single() : '') . aims_of_the_rest();
+$text .= "## What it must show\n\n| | wanted | measured | held |\n|---|---|---|---|\n$aims\n" if $aims;
+my $last = '';
+for (@variants) {
+    my ($workload, $variant) = @$_;
+    $text .= "## $heading{$workload}\n\n" if $workload ne $last;
+    $text .= variant_table($workload, $variant);
+    $last = $workload;
+}
+$text .= "## Instructions a call\n\n" . instruction_tables() if %counts;
+open my $out, '>', $report or die "$report: $!";
+print $out <STDIN>, $text;
+close $out;
+print $text;
+draw() if $figures{single};
