@@ -4,7 +4,7 @@
 # calls a second, microseconds of CPU a call.
 #
 #   bench/run.pl [--quick] [--huge] [workload ...]
-#   bench/run.pl --instructions
+#   bench/run.pl --instructions [contender ...]
 #
 # The contenders of a workload are the SQL files in a folder. In each round
 # every one of them runs once, in the order of their names. The first line of a
@@ -377,8 +377,9 @@ sub count_instructions {
 # run, so that connecting and planning do not count. It comes out the same,
 # within one in a thousand, whatever else the machine does.
 sub instructions {
-    for my $workload (@_) {
-        for my $contender (contenders($workload)) {
+    my @names = @_;
+    for my $workload (qw(rivals bulk untouched)) {
+        for my $contender (contenders($workload, @names)) {
             my $bulk = $contender->{body} =~ /:ids\b/;
             my ($first, $second) = $bulk ? (7, 10) : (100, 1000);
             my $rows = ($bulk ? 1000 : 1) * (2 * $first + $second);
@@ -400,12 +401,12 @@ my %workloads = (
 my @wanted;
 for my $argument (@ARGV) {
     if ($argument =~ /^--(quick|huge|instructions)$/) { $option{$1} = 1 }
-    elsif ($workloads{$argument}) { push @wanted, $argument }
+    elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(single bulk hot untouched copy govern growth) if !@wanted;
+@wanted = qw(single bulk hot untouched copy govern growth) if !@wanted && !$option{instructions};
 $option{rounds} = $option{quick} ? 3 : 7;
 create_stamps();
-if ($option{instructions}) { instructions($ENV{PROFILE} ? split(/ /, $ENV{PROFILE}) : qw(rivals bulk untouched)) }
+if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }
 sql('DROP SCHEMA bench CASCADE');

@@ -46,6 +46,7 @@
 
 #include "errors.h"
 #include "governed.h"
+#include "guard.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
 PG_FUNCTION_INFO_V1(try_assign_fate);
@@ -1012,7 +1013,7 @@ remaining_ids(const Bulk *bulk, int *count)
  * updated.
  */
 static void
-execute_bulk(void *argument)
+update_bulk(void *argument)
 {
 	Bulk	   *bulk = argument;
 	Swap	   *swap = bulk->swap;
@@ -1041,6 +1042,20 @@ execute_bulk(void *argument)
 }
 
 /*
+ * Swaps all remaining petitions and marks those that it swapped; their fates
+ * are recorded.
+ */
+static void
+execute_bulk(void *argument)
+{
+	Bulk	   *bulk = argument;
+	Swap	   *swap = bulk->swap;
+
+	record_together(swap->governed, swap->relation, swap->expected_state, swap->new_state,
+					bulk->count, update_bulk, bulk);
+}
+
+/*
  * Reads the states of the remaining petitions under a snapshot, as began or
  * as current state.
  */
@@ -1057,6 +1072,8 @@ read_states(Bulk *bulk, Snapshot snapshot, bool began)
 		if (bulk->items[i].outcome == STILL_EXPECTED)
 			*(began ? &bulk->items[i].began : &bulk->items[i].current) = NULL;
 	}
+	if (count == 0)
+		return;
 	found = governed_execute(swap->governed, ROW_STATES, write_read,
 							 RelationGetRelid(swap->relation), &ids, NULL, snapshot, true);
 	for (uint64 i = 0; i < found; i++)

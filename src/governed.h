@@ -31,6 +31,7 @@ typedef enum KeptStatement
 {
 	/* guard.c */
 	LEDGER_INSERT,
+	LEDGER_BATCH,
 	LEDGER_IMPORT,
 	LEDGER_FATE,
 	LEDGER_ANY,

@@ -14,17 +14,21 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/uuid.h"
 #include "utils/xid8.h"
 
 #include "errors.h"
@@ -65,7 +69,9 @@ ledger_owner(const Governed *governed, Oid ledger)
  *
  *	LEDGER_INSERT	INSERT INTO ledger (key, from_state, fate, assigned_at,
  *					assigned_by, transaction_id) VALUES ($1, ..., $6)
- *	LEDGER_IMPORT	the same ON CONFLICT (key) DO NOTHING: a row that arrives
+ *	LEDGER_BATCH	the same for an array of keys: INSERT INTO ledger (...) SELECT
+ *					unnest($1), $2, ..., $6
+ *	LEDGER_IMPORT	LEDGER_INSERT ON CONFLICT (key) DO NOTHING: a row that arrives
  *					with its fate may have it in the ledger already.  It costs
  *					a speculative insertion, which a plain assignment is spared.
  *	LEDGER_FATE		SELECT fate FROM ledger WHERE key = $1
@@ -96,10 +102,14 @@ write_ledger_statement(const Governed *governed, KeptStatement statement,
 	appendStringInfoString(query, "INSERT INTO ");
 	append_qualified(query, governed->ledger_schema, governed->ledger);
 	appendStringInfo(query,
-					 " (%s, from_state, fate, assigned_at, assigned_by, transaction_id)"
-					 " VALUES ($1, $2, $3, $4, $5, $6)", key);
+					 " (%s, from_state, fate, assigned_at, assigned_by, transaction_id) %s", key,
+					 statement == LEDGER_BATCH ?
+					 "SELECT pg_catalog.unnest($1), $2, $3, $4, $5, $6" :
+					 "VALUES ($1, $2, $3, $4, $5, $6)");
 	if (statement == LEDGER_IMPORT)
 		appendStringInfo(query, " ON CONFLICT (%s) DO NOTHING", key);
+	if (statement == LEDGER_BATCH)
+		types[0] = get_array_type(governed->key_type);
 	types[1] = TEXTOID;
 	types[2] = TEXTOID;
 	types[3] = TIMESTAMPTZOID;
@@ -226,7 +236,7 @@ caller_may_see(const Governed *governed, Relation relation)
  * a from_state, may not arrive in it).
  */
 static Refusal
-refuse(const Governed *governed, Relation relation, const GuardedRow *row,
+refuse(const Governed *governed, Relation relation, Datum key,
 	   const char *current_state, const char *new_state)
 {
 	Refusal		refusal = {0};
@@ -239,7 +249,7 @@ refuse(const Governed *governed, Relation relation, const GuardedRow *row,
 
 		if (current_state != NULL)
 			state = lifecycle_find(governed->lifecycle, current_state, strlen(current_state));
-		refusal.key = key_text(governed, row->key);
+		refusal.key = key_text(governed, key);
 		refusal.current_state = current_state;
 		refusal.allowed = lifecycle_targets(governed->lifecycle, state, &refusal.nallowed);
 	}
@@ -299,12 +309,12 @@ check_new_state(const Governed *governed, Relation relation, const GuardedRow *r
  * Fills in the values of a ledger row, in the order of LEDGER_INSERT.
  */
 static void
-fill_ledger_row(const GuardedRow *row, const char *from_state, const char *fate,
+fill_ledger_row(Datum key, const char *from_state, const char *fate,
 				Datum *values, char *nulls)
 {
 	memset(nulls, ' ', 6);
 	nulls[6] = '\0';
-	values[0] = row->key;
+	values[0] = key;
 	values[1] = (Datum) 0;
 	if (from_state != NULL)
 		values[1] = CStringGetTextDatum(from_state);
@@ -368,26 +378,58 @@ check_recorded(Governed *governed, Relation relation, Oid ledger_oid, Datum key,
 }
 
 /*
- * Records the fate that a row has got.  A ledger that holds a fate for the key
- * from an earlier row refuses it with its primary key, which becomes PF002.
+ * Returns an array of keys.
+ */
+static Datum
+make_key_array(const Datum *keys, int count)
+{
+	return PointerGetDatum(construct_array(unconstify(Datum *, keys), count,
+										   UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/*
+ * Returns which of the keys violated the ledger's unique index: the one that
+ * the error's detail names, which is in some language, but has the key in
+ * parentheses.  Returns NULL if it names none.
+ */
+static const char *
+conflicting_key(const Governed *governed, const Datum *keys, int count, const ErrorData *error)
+{
+	for (int i = 0; i < count; i++)
+	{
+		const char *key = key_text(governed, keys[i]);
+
+		if (count == 1 ||
+			(error->detail != NULL && strstr(error->detail, psprintf("=(%s)", key)) != NULL))
+			return key;
+	}
+	return NULL;
+}
+
+/*
+ * Records the fate that rows have got, all from the same state.  A ledger that
+ * holds a fate for a key from an earlier row refuses it with its primary key,
+ * which becomes PF002.
  */
 static void
-record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
-				  const char *from_state, const char *fate)
+record_assignments(Governed *governed, Relation relation, const Datum *keys, int count,
+				   const char *from_state, const char *fate)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			ledger = governed_ledger(governed, false);
+	bool		single = count == 1;
 	Datum		values[6];
 	char		nulls[7];
 
-	fill_ledger_row(row, from_state, fate, values, nulls);
+	fill_ledger_row(single ? keys[0] : make_key_array(keys, count), from_state, fate, values, nulls);
 	SPI_connect();
 	PG_TRY();
 	{
-		if (execute_as_ledger_owner(governed, LEDGER_INSERT, ledger, values, nulls,
-									InvalidSnapshot) == 0)
+		if (execute_as_ledger_owner(governed, single ? LEDGER_INSERT : LEDGER_BATCH, ledger,
+									values, nulls, InvalidSnapshot) != count)
 			report_unrecorded(governed, relation);
-		check_recorded(governed, relation, ledger, row->key, fate);
+		if (single)
+			check_recorded(governed, relation, ledger, keys[0], fate);
 	}
 	PG_CATCH();
 	{
@@ -404,12 +446,165 @@ record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
 		 * fate the ledger holds is not told here; verify_fates tells it.
 		 */
 		FlushErrorState();
-		refusal = refuse(governed, relation, row, from_state, fate);
+		refusal = refuse(governed, relation, keys[0], from_state, fate);
+		if (refusal.key != NULL)
+			refusal.key = conflicting_key(governed, keys, count, error);
 		refusal.expected_state = from_state;
 		report_ledger_conflict(&refusal, governed->ledger);
 	}
 	PG_END_TRY();
 	SPI_finish();
+}
+
+/* ----------------------------------------------------------------------
+ * Batches
+ *
+ * assign_fates updates many rows in one statement.  A ledger row for each of
+ * them through a statement of its own would cost more than the update itself.
+ * So the guard, which fires for each row when that statement ends, only notes
+ * the key, and one statement then writes all ledger rows.
+ *
+ * Nothing may depend on it: where nobody has begun a batch in this backend
+ * (a plain UPDATE, a trigger that runs on another node) or where somebody could
+ * look at the ledger between the two, the guard records each row on its own.
+ * ----------------------------------------------------------------------
+ */
+
+/* What the guard notes, instead of recording it, while it is set */
+typedef struct FateBatch
+{
+	Oid			relid;
+	SubTransactionId subtransaction;
+	int			trigger_depth;	/* of the guards of the statement itself */
+	const char *from_state;
+	const char *fate;
+	int			room;
+	int			count;
+	Datum	   *keys;
+	pg_uuid_t  *values;			/* what the keys point to */
+} FateBatch;
+
+static FateBatch *current_batch = NULL;
+
+/*
+ * Returns how many triggers are running, one in the other.
+ */
+static int
+trigger_depth(void)
+{
+	LOCAL_FCINFO(call, 0);
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetInt32(pg_trigger_depth(call));
+}
+
+/*
+ * Is there, beside the guard, a trigger that fires after an UPDATE and is not
+ * the server's own?  It could look at the ledger.
+ */
+static bool
+has_other_after_trigger(Relation relation)
+{
+	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &relation->trigdesc->triggers[i];
+
+		if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			!trigger->tgisinternal && strcmp(trigger->tgname, GUARD_TRIGGER) != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May the ledger rows of one statement on the relation be written together?
+ * Only into an ordinary ledger without triggers (its own, against changes,
+ * aside) and rules, for whom each row and its moment could matter.
+ */
+static bool
+may_batch(const Governed *governed, Relation relation)
+{
+	Oid			oid = governed_ledger(governed, true);
+	Relation	ledger;
+	bool		plain;
+
+	if (!OidIsValid(oid) || governed->is_partitioned || governed->key_type != UUIDOID ||
+		relation->trigdesc == NULL || has_other_after_trigger(relation))
+		return false;
+	ledger = try_relation_open(oid, RowExclusiveLock);
+	if (ledger == NULL)
+		return false;
+	plain = ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
+		(ledger->trigdesc == NULL ||
+		 !(ledger->trigdesc->trig_insert_before_row ||
+		   ledger->trigdesc->trig_insert_after_row ||
+		   ledger->trigdesc->trig_insert_before_statement ||
+		   ledger->trigdesc->trig_insert_after_statement));
+	relation_close(ledger, NoLock);
+	return plain;
+}
+
+/*
+ * Notes a row whose fate is to be recorded, if that is for the current batch;
+ * returns whether it is.
+ */
+static bool
+add_to_batch(const Governed *governed, const GuardedRow *row,
+			 const char *from_state, const char *fate)
+{
+	FateBatch  *batch = current_batch;
+
+	if (batch == NULL || batch->relid != governed->relid || batch->count == batch->room ||
+		batch->trigger_depth != trigger_depth() ||
+		batch->subtransaction != GetCurrentSubTransactionId() ||
+		strcmp(batch->from_state, from_state) != 0 || strcmp(batch->fate, fate) != 0)
+		return false;
+	batch->values[batch->count] = *DatumGetUUIDP(row->key);
+	batch->keys[batch->count] = UUIDPGetDatum(&batch->values[batch->count]);
+	batch->count++;
+	return true;
+}
+
+/*
+ * Calls a function that executes one UPDATE of the relation, which moves up to
+ * room rows from a state to a fate, and sees to it that their fates are
+ * recorded when it returns: together, if that makes no difference to anybody.
+ */
+void
+record_together(Governed *governed, Relation relation, const char *from_state, const char *fate,
+				int room, void (*update) (void *), void *argument)
+{
+	FateBatch	batch = {0};
+	FateBatch  *outer = current_batch;
+
+	if (!may_batch(governed, relation))
+	{
+		update(argument);
+		return;
+	}
+	batch.relid = governed->relid;
+	batch.subtransaction = GetCurrentSubTransactionId();
+	batch.trigger_depth = trigger_depth() + 1;
+	batch.from_state = from_state;
+	batch.fate = fate;
+	batch.room = room;
+	batch.keys = MemoryContextAllocHuge(CurrentMemoryContext, Max(1, room) * sizeof(Datum));
+	batch.values = MemoryContextAllocHuge(CurrentMemoryContext, Max(1, room) * sizeof(pg_uuid_t));
+	PG_TRY();
+	{
+		current_batch = &batch;
+		update(argument);
+	}
+	PG_FINALLY();
+	{
+		current_batch = outer;
+	}
+	PG_END_TRY();
+
+	if (batch.count > 0)
+		record_assignments(governed, relation, batch.keys, batch.count, from_state, fate);
+	pfree(batch.keys);
+	pfree(batch.values);
 }
 
 /*
@@ -423,7 +618,7 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 	Datum		values[6];
 	char		nulls[7];
 
-	fill_ledger_row(row, NULL, fate, values, nulls);
+	fill_ledger_row(row->key, NULL, fate, values, nulls);
 	SPI_connect();
 	if (execute_as_ledger_owner(governed, LEDGER_IMPORT, ledger, values, nulls,
 								InvalidSnapshot) == 0)
@@ -434,7 +629,7 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 			report_unrecorded(governed, relation);
 		else if (strcmp(recorded, fate) != 0)
 		{
-			Refusal		refusal = refuse(governed, relation, row, recorded, fate);
+			Refusal		refusal = refuse(governed, relation, row->key, recorded, fate);
 
 			report_already_fated(&refusal);
 		}
@@ -478,7 +673,7 @@ judge_transition(Governed *governed, Relation relation,
 		to = check_new_state(governed, relation, new_row);
 	if (is_fated || !lifecycle_allows(lifecycle, from, to))
 	{
-		Refusal		refusal = refuse(governed, relation, old_row,
+		Refusal		refusal = refuse(governed, relation, old_row->key,
 									 old_row->state_null ? NULL : state_text(governed, old_row->state),
 									 new_row->state_null ? NULL : state_text(governed, new_row->state));
 
@@ -490,8 +685,13 @@ judge_transition(Governed *governed, Relation relation,
 
 	if (lifecycle_is_fate(lifecycle, to) &&
 		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
-		record_assignment(governed, relation, new_row,
-						  lifecycle->states[from].name, lifecycle->states[to].name);
+	{
+		const char *from_state = lifecycle->states[from].name;
+		const char *fate = lifecycle->states[to].name;
+
+		if (!add_to_batch(governed, new_row, from_state, fate))
+			record_assignments(governed, relation, &new_row->key, 1, from_state, fate);
+	}
 }
 
 /*

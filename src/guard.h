@@ -8,6 +8,10 @@
 #ifndef PETITION_CAS_GUARD_H
 #define PETITION_CAS_GUARD_H
 
+#include "governed.h"
+
 extern const char *assigning_actor(void);
+extern void record_together(Governed *governed, Relation relation, const char *from_state,
+							const char *fate, int room, void (*update) (void *), void *argument);
 
 #endif							/* PETITION_CAS_GUARD_H */
