@@ -1,0 +1,173 @@
+# Logical replication of governed tables and their ledgers: the initial copy,
+# fated rows included, and what follows; a subscriber that has decided otherwise
+# stops with our error; promoted, it goes on, and backfill_fates makes up for a
+# ledger that was not replicated.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+
+$publisher->init(allows_streaming => 'logical');
+$publisher->start;
+$subscriber->init(allows_streaming => 'logical');
+$subscriber->start;
+
+my $schema = q{
+	CREATE EXTENSION petition_cas;
+	SELECT create_petitions();
+	CREATE TYPE outcome AS ENUM ('open', 'won', 'lost');
+	CREATE TABLE cases (id int PRIMARY KEY, state outcome NOT NULL) PARTITION BY RANGE (id);
+	CREATE TABLE cases_1 PARTITION OF cases FOR VALUES FROM (1) TO (100);
+	CREATE TABLE cases_2 PARTITION OF cases DEFAULT;
+	SELECT govern('cases', '{"open": ["won", "lost"]}');
+	CREATE TABLE tickets (id int PRIMARY KEY, state text);
+	SELECT govern('tickets', '{"open": ["closed", "dropped"]}')};
+
+# tickets are published without their ledger
+my $publications = q{
+	CREATE PUBLICATION everything FOR TABLE petition_submissions, petition_submissions_fates, cases, cases_fates;
+	CREATE PUBLICATION bare FOR TABLE tickets};
+
+$publisher->safe_psql('postgres', $schema);
+$publisher->safe_psql('postgres', q{
+	SET petition_cas.actor = 'the publisher';
+	INSERT INTO petition_submissions (id, text, state) SELECT lpad(n::text, 32, '0')::uuid, 'text', 'DELIBERATING' FROM generate_series(1, 200) n;
+	SELECT count(*) FROM assign_fates((SELECT array_agg(id) FROM (SELECT id FROM petition_submissions ORDER BY id LIMIT 50) p), 'DELIBERATING', 'REFERRED');
+	INSERT INTO cases SELECT n, 'open' FROM generate_series(1, 200) n;
+	UPDATE cases SET state = 'won' WHERE id % 10 = 0;
+	INSERT INTO tickets SELECT n, 'open' FROM generate_series(1, 20) n;
+	UPDATE tickets SET state = 'closed' WHERE id <= 5});
+$publisher->safe_psql('postgres', $publications);
+
+$subscriber->safe_psql('postgres', $schema);
+
+my $connection = $publisher->connstr . ' dbname=postgres';
+
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '$connection' PUBLICATION everything");
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION bare CONNECTION '$connection' PUBLICATION bare");
+$subscriber->wait_for_subscription_sync($publisher, 'everything');
+$subscriber->wait_for_subscription_sync($publisher, 'bare');
+
+my $contents = join '; ', map { "SELECT '$_', t.* FROM $_ t ORDER BY id" } qw(petition_submissions petition_submissions_fates cases cases_fates tickets);
+
+sub problems
+{
+	my ($node, $table) = @_;
+	return $node->safe_psql('postgres', "SELECT count(*) FROM verify_fates('$table')");
+}
+
+# Is everything on the subscriber as it is on the publisher?
+sub check_copy
+{
+	my ($name) = @_;
+
+	$publisher->wait_for_catchup($_) for qw(everything bare);
+	is($subscriber->safe_psql('postgres', $contents), $publisher->safe_psql('postgres', $contents), "$name: rows and ledgers are the same");
+	is(problems($subscriber, $_), 0, "$name: verify_fates finds nothing in $_") for qw(petition_submissions cases);
+	return;
+}
+
+like($subscriber->safe_psql('postgres', 'SELECT * FROM cases_fates WHERE id = 10'), qr/^10\|open\|won\|.*\|the publisher\|/, 'the ledger rows that arrive are the publisher\'s');
+check_copy('initial copy');
+
+# In each way that there is, and rows that arrive with their fate.
+$publisher->safe_psql('postgres', q{
+	SELECT state FROM assign_fate(lpad('51', 32, '0')::uuid, 'DELIBERATING', 'ACKNOWLEDGED', 'because');
+	SELECT * FROM assign_fates((SELECT array_agg(id) FROM petition_submissions WHERE id > lpad('150', 32, '0')::uuid), 'DELIBERATING', 'ESCALATED');
+	SELECT * FROM try_compare_and_swap(null::cases, '7', 'open', 'lost');
+	UPDATE cases SET state = 'lost' WHERE id BETWEEN 95 AND 105 AND state = 'open';
+	DELETE FROM cases WHERE id IN (1, 2);
+	INSERT INTO cases VALUES (1, 'won'), (301, 'lost'), (302, 'open');
+	INSERT INTO petition_submissions (id, text, state) VALUES (lpad('900', 32, '0')::uuid, 'imported', 'REFERRED');
+	BEGIN;
+	SAVEPOINT one;
+	SELECT * FROM try_compare_and_swap(null::cases, '8', 'open', 'lost');
+	ROLLBACK TO one;
+	SELECT * FROM try_compare_and_swap(null::cases, '8', 'open', 'won');
+	COMMIT;
+	UPDATE tickets SET state = 'closed' WHERE id = 6});
+check_copy('streamed');
+is($subscriber->safe_psql('postgres', q{
+		SELECT outcome FROM try_compare_and_swap(null::cases, '8', 'open', 'lost');
+		SELECT DISTINCT outcome FROM assign_fates((SELECT array_agg(id) FROM petition_submissions_fates), 'DELIBERATING', 'REFERRED')}),
+	"already_fated\nalready_fated", 'the subscriber refuses a second fate');
+
+# Divergence: the subscriber gives a row another fate, in its own right; when the
+# publisher's arrives, apply stops with our error and changes nothing.
+sub check_divergence
+{
+	my ($name, $local, $remote, $row, $expected) = @_;
+	my $offset = -s $subscriber->logfile;
+	my ($log, @statement);
+
+	$subscriber->safe_psql('postgres', $local);
+	$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION everything SET (disable_on_error = true)');
+	$publisher->safe_psql('postgres', $remote);
+	$subscriber->poll_query_until('postgres', "SELECT NOT subenabled FROM pg_subscription WHERE subname = 'everything'")
+	  or die 'the subscription goes on';
+	$log = slurp_file($subscriber->logfile, $offset);
+	like($log, $expected->{log}, "$name: the log tells why apply has stopped");
+	is($subscriber->safe_psql('postgres', $row), $expected->{stored}, "$name: the subscriber's fate stands");
+	is(problems($subscriber, $_), 0, "$name: verify_fates finds nothing in $_") for qw(petition_submissions cases);
+
+	# as the server's manual has it: skip the transaction, or mend the data
+	my ($lsn) = $log =~ /finished at ([0-9A-F\/]+)/;
+	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION everything SKIP (lsn = '$lsn')");
+	$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION everything ENABLE');
+	$publisher->safe_psql('postgres', "UPDATE cases SET state = 'won' WHERE id = $expected->{next}");
+	$publisher->wait_for_catchup('everything');
+	is($subscriber->safe_psql('postgres', "SELECT state FROM cases WHERE id = $expected->{next}"), 'won', "$name: with that transaction skipped, apply goes on");
+	return;
+}
+
+$subscriber->append_conf('postgresql.conf', "log_error_verbosity = verbose\n");
+$subscriber->reload;
+check_divergence(
+	'another fate',
+	"UPDATE cases SET state = 'lost' WHERE id = 21",
+	"UPDATE cases SET state = 'won' WHERE id = 21",
+	'SELECT state, fate FROM cases JOIN cases_fates USING (id) WHERE id = 21',
+	{ log => qr/ERROR:  PF002: .*\n.*DETAIL: .*"current_state": "lost"/, stored => 'lost|lost', next => 22 });
+check_divergence(
+	'a row deleted by the publisher, fated by the subscriber',
+	"UPDATE cases SET state = 'lost' WHERE id = 23",
+	'DELETE FROM cases WHERE id = 23',
+	'SELECT state, fate FROM cases JOIN cases_fates USING (id) WHERE id = 23',
+	{ log => qr/ERROR:  PF006: cannot delete a fated row/, stored => 'lost|lost', next => 24 });
+check_divergence(
+	'the same fate, decided on both sides',
+	"UPDATE cases SET state = 'won' WHERE id = 25",
+	"UPDATE cases SET state = 'won' WHERE id = 25",
+	'SELECT state, fate FROM cases JOIN cases_fates USING (id) WHERE id = 25',
+	{ log => qr/ERROR:  23505: duplicate key value violates unique constraint "cases_fates_pkey"/, stored => 'won|won', next => 26 });
+
+# Promotion: the subscriptions end. Where no ledger was replicated, verify_fates
+# tells which fates it lacks, and backfill_fates adds them.
+$publisher->wait_for_catchup('bare');
+$publisher->stop('immediate');
+for my $subscription (qw(everything bare))
+{
+	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION $subscription DISABLE");
+	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION $subscription SET (slot_name = NONE)");
+	$subscriber->safe_psql('postgres', "DROP SUBSCRIPTION $subscription");
+}
+is(problems($subscriber, 'tickets'), 6, 'without a replicated ledger, verify_fates tells the fates that it lacks');
+is($subscriber->safe_psql('postgres', q{SELECT outcome FROM try_compare_and_swap(null::tickets, '1', 'open', 'dropped')}),
+	'already_fated', 'such a row refuses a second fate even so');
+is($subscriber->safe_psql('postgres', q{SELECT backfill_fates('tickets'), backfill_fates('cases'), backfill_fates('petition_submissions')}), '6|0|0', 'backfill_fates adds them');
+is(problems($subscriber, $_), 0, "promoted: verify_fates finds nothing in $_") for qw(petition_submissions cases tickets);
+is($subscriber->safe_psql('postgres', q{
+		SELECT state FROM assign_fate(lpad('60', 32, '0')::uuid, 'DELIBERATING', 'ACKNOWLEDGED');
+		SELECT outcome FROM try_compare_and_swap(null::tickets, '1', 'open', 'dropped');
+		SELECT outcome FROM try_compare_and_swap(null::tickets, '7', 'open', 'dropped');
+		SELECT fate FROM tickets_fates WHERE id IN (1, 7) ORDER BY id}),
+	"ACKNOWLEDGED\nalready_fated\nassigned\nclosed\ndropped", 'promoted, it assigns fates, one a row');
+
+$subscriber->stop;
+done_testing();
