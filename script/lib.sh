@@ -59,25 +59,36 @@ update_packages() {
     updated=1
 }
 
+# The major versions of Debian's servers that are here and will do, the newest
+# one last.
+servers() {
+    local version
+    for version in $(find /usr/lib/postgresql -maxdepth 1 -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -n); do
+        if [ "$version" -ge "$oldest" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ]; then
+            echo "$version"
+        fi
+    done
+}
+
 # Sets major and bin: as PG_CONFIG or PGVERSION say, else the newest server
-# that is there, preferably one with what it takes to build extensions, else
-# the one that the distribution has.
+# that is here, preferably one with its headers, else the one that the
+# distribution has.
 find_postgres() {
-    local file version
+    local version
     major=${PGVERSION:-}
     bin=
     if [ -n "${PG_CONFIG:-}" ]; then
         major=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
         bin=$("$PG_CONFIG" --bindir)
     fi
-    for file in lib/pgxs/src/makefiles/pgxs.mk bin/postgres; do
-        for version in $(find /usr/lib/postgresql -maxdepth 1 -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -rn); do
-            if [ "$version" -ge "$oldest" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ] &&
-                [ -e "/usr/lib/postgresql/$version/$file" ]; then
-                major=${major:-$version}
-            fi
+    if [ -z "$major" ]; then
+        for version in $(servers); do
+            major=$version
         done
-    done
+        for version in $(servers); do
+            [ ! -e "/usr/include/postgresql/$version/server/postgres.h" ] || major=$version
+        done
+    fi
     if [ -z "$major" ]; then
         say "No PostgreSQL server is here; asking apt-get which one there is"
         update_packages
@@ -95,8 +106,9 @@ want() {
     "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 
-has_pgxs() {
-    test -e "$("$bin/pg_config" --pgxs)"
+# The client's package has pg_config and its makefiles too, the headers not.
+has_headers() {
+    test -e "$("$bin/pg_config" --includedir-server)/postgres.h" -a -e "$("$bin/pg_config" --pgxs)"
 }
 
 install_missing() {
@@ -141,7 +153,7 @@ first_pass() {
 
     find_postgres
     want "postgresql-$major" test -x "$bin/postgres"
-    want "postgresql-server-dev-$major" has_pgxs
+    want "postgresql-server-dev-$major" has_headers
     want make command -v make
     want gcc command -v gcc
     want libc6-dev test -e /usr/include/stdio.h

@@ -17,6 +17,16 @@
 #error "petition_cas needs PostgreSQL 15 or later"
 #endif
 
+/* 16 moved the macros on varlena values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 has this word, which must come first; before, there was only an attribute. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 16 replaced the ownership and privilege checks of each catalog by one each. */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \

@@ -277,10 +277,11 @@ check_governed_columns(Relation relation, Node *command)
 }
 
 /*
- * Refuses a governed table to leave its ledger behind.
+ * Refuses a governed table to leave its ledger behind; another one may be
+ * waiting under that name in the other schema.
  */
 static void
-check_ledger_in_place(Relation relation)
+check_ledger_in_place(Relation relation, Node *command)
 {
 	GuardTrigger guard;
 
@@ -288,28 +289,11 @@ check_ledger_in_place(Relation relation)
 	if (relation->rd_rel->relispartition)
 		return;
 	read_guard(relation, &guard);
-	if (!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
+	if (IsA(command, AlterObjectSchemaStmt) ||
+		!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
 		report_protected_relation(relation,
 								  "cannot move governed relation \"%s\" to another schema than its ledger",
 								  UNGOVERN_HINT);
-}
-
-/*
- * Judges the rows of a table that was attached as a partition to a governed
- * one, as if they were inserted there.
- */
-static void
-check_attached_partition(Node *command)
-{
-	AlterTableCmd *attach = find_subcommand(command, AT_AttachPartition, NULL);
-	Relation	partition;
-
-	if (attach == NULL)
-		return;
-	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
-	if (has_guard(partition))
-		take_over_partition(partition);
-	relation_close(partition, NoLock);
 }
 
 /*
@@ -321,8 +305,7 @@ check_governed_table(Relation relation, Node *command)
 	check_no_relatives(relation);
 	check_governed_columns(relation, command);
 	if (moves_names(command))
-		check_ledger_in_place(relation);
-	check_attached_partition(command);
+		check_ledger_in_place(relation, command);
 }
 
 /* ----------------------------------------------------------------------
@@ -380,6 +363,10 @@ check_ledger(Relation ledger, Event *event)
 		report_protected_relation(ledger,
 								  "cannot rename a ledger to \"%s\", or move it, while a table uses it",
 								  UNGOVERN_HINT);
+	if (has_relatives(ledger))
+		report_protected_relation(ledger,
+								  "cannot make ledger \"%s\" a typed table, a partition, or an inheritance parent or child",
+								  "What is done to such a table changes or adds to its relatives.");
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		report_protected_relation(ledger,
 								  "cannot make ledger \"%s\" unlogged",
@@ -401,10 +388,11 @@ check_ledger(Relation ledger, Event *event)
  */
 
 /*
- * Refuses an inheritance child, which the relation may be, of a governed table.
+ * Refuses an inheritance child, which the relation may be, of a governed table
+ * or of a ledger.
  */
 static void
-check_parents(Relation relation)
+check_parents(Relation relation, Event *event)
 {
 	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -421,10 +409,36 @@ check_parents(Relation relation)
 
 		if (has_guard(parent))
 			check_no_relatives(parent);
+		if (is_ledger(parent))
+			check_ledger(parent, event);
 		relation_close(parent, AccessShareLock);
 	}
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
+}
+
+/*
+ * Refuses to attach a governed table or a ledger as a partition to any table.
+ * Judges the rows of a partition attached to a governed table, as if they were
+ * inserted there.
+ */
+static void
+check_attached_partition(Event *event)
+{
+	AlterTableCmd *attach = find_subcommand(event->command, AT_AttachPartition, NULL);
+	Relation	partition;
+
+	if (attach == NULL)
+		return;
+	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
+	if (is_ledger(partition))
+		check_ledger(partition, event);
+	if (has_guard(partition))
+	{
+		check_no_relatives(partition);
+		take_over_partition(partition);
+	}
+	relation_close(partition, NoLock);
 }
 
 /*
@@ -473,7 +487,8 @@ check_relation(Oid relid, Event *event)
 	if (is_ledger)
 		check_ledger(relation, event);
 	if (!relation->rd_rel->relispartition)
-		check_parents(relation);
+		check_parents(relation, event);
+	check_attached_partition(event);
 	relation_close(relation, AccessShareLock);
 }
 
@@ -626,17 +641,29 @@ check_dropped_trigger(Relation relation, const char *trigger, Event *event)
 }
 
 /*
- * Refuses the drop of a column that governs, or of one of a ledger's.
+ * Refuses the drop of a column that governs, or of one of a ledger's.  Its
+ * name tells: the same command may have added a column of that name anew.
  */
 static void
-check_dropped_column(Relation relation, Event *event)
+check_dropped_column(Relation relation, const char *column, Event *event)
 {
-	if (has_guard(relation) && lost_column(relation) != NULL)
+	const GuardTrigger *user;
+
+	if (has_guard(relation))
+	{
+		GuardTrigger guard;
+
+		read_guard(relation, &guard);
+		if (strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0)
+			report_protected_relation(relation,
+									  "cannot drop the key or state column of governed relation \"%s\"",
+									  UNGOVERN_HINT);
+	}
+	if (is_ledger(relation) && (user = find_user(relation, event)) != NULL &&
+		(is_ledger_column(column) || strcmp(column, user->key_column) == 0))
 		report_protected_relation(relation,
-								  "cannot drop the key or state column of governed relation \"%s\"",
+								  "cannot rename or drop a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
-	if (is_ledger(relation))
-		check_ledger(relation, event);
 }
 
 /*
@@ -702,8 +729,26 @@ check_dropped_index(const char *schema, Event *event)
 }
 
 /*
- * Checks one object that was dropped: address is the name of what it was part
- * of, if anything, and its own.
+ * Checks what was dropped with a trigger of one of our names: nothing else, so
+ * that its table is weakened; or its table too, which may have been a ledger.
+ */
+static void
+check_dropped_with_trigger(const char *schema, const char *table, const char *trigger,
+						   Event *event)
+{
+	Relation	relation = open_remaining(schema, table);
+
+	if (relation != NULL)
+	{
+		check_dropped_trigger(relation, trigger, event);
+		relation_close(relation, AccessShareLock);
+	}
+	else if (strcmp(trigger, LEDGER_TRIGGER) == 0)
+		check_dropped_table(schema, table, event);
+}
+
+/*
+ * Checks one object that was dropped, by the parts of its name.
  */
 static void
 check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
@@ -711,23 +756,15 @@ check_dropped_object(const char *type, const char *schema, const char *table, co
 {
 	Relation	relation;
 
-	if (schema == NULL)
-		return;
-	if (strcmp(type, "table") == 0)
-		check_dropped_table(schema, table, event);
 	if (strcmp(type, "index") == 0)
 		check_dropped_index(schema, event);
-	if (strcmp(type, "trigger") != 0 && strcmp(type, "table column") != 0)
-		return;
-
-	relation = open_remaining(schema, table);
-	if (relation == NULL)
-		return;
-	if (strcmp(type, "trigger") == 0)
-		check_dropped_trigger(relation, name, event);
-	else
-		check_dropped_column(relation, event);
-	relation_close(relation, AccessShareLock);
+	else if (strcmp(type, "trigger") == 0)
+		check_dropped_with_trigger(schema, table, name, event);
+	else if ((relation = open_remaining(schema, table)) != NULL)
+	{
+		check_dropped_column(relation, name, event);
+		relation_close(relation, AccessShareLock);
+	}
 }
 
 /*
@@ -743,13 +780,25 @@ guard_drop(PG_FUNCTION_ARGS)
 	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
 	SPI_connect();
-	/* of an index only its schema matters, and that once */
-	query_event("SELECT DISTINCT object_type, address_names[1],"
-				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL ELSE address_names[2] END,"
-				" address_names[3]"
-				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
-				" WHERE object_type OPERATOR(pg_catalog.=) ANY"
-				" ('{trigger,table,table column,index}'::pg_catalog.text[])");
+
+	/*
+	 * Most drops are of whole tables, which shall cost nothing here: of the
+	 * triggers only ours count, and an index that goes with its table, or
+	 * with others, does not.  Of an index its schema is known, and that once
+	 * will do.
+	 */
+	query_event("WITH dropped AS MATERIALIZED"
+				" (SELECT * FROM pg_catalog.pg_event_trigger_dropped_objects())"
+				" SELECT DISTINCT object_type, address_names[1],"
+				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL"
+				" ELSE address_names[2] END, address_names[3] FROM dropped"
+				" WHERE address_names[1] IS NOT NULL"
+				" AND (object_type OPERATOR(pg_catalog.=) 'table column'"
+				" OR object_type OPERATOR(pg_catalog.=) 'trigger'"
+				" AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_'"
+				" OR object_type OPERATOR(pg_catalog.=) 'index'"
+				" AND (original OR NOT EXISTS (SELECT FROM dropped"
+				" WHERE object_type OPERATOR(pg_catalog.=) 'table')))");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
 							 &event);

@@ -164,6 +164,16 @@ report_concurrent_modification(const Refusal *refusal)
 				 errdetail_internal("%s", refusal_detail(refusal)),
 				 errtable(refusal->relation)));
 
+	if (strcmp(refusal->current_state, refusal->expected_state) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
+				 errmsg("concurrent modification of row \"%s\" of relation \"%s\", which is in state \"%s\"",
+						refusal->key, RelationGetRelationName(refusal->relation),
+						refusal->current_state),
+				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again."),
+				 errtable(refusal->relation)));
+
 	ereport(ERROR,
 			(errcode(ERRCODE_CONCURRENT_MODIFICATION),
 			 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",

@@ -694,19 +694,30 @@ static const LedgerColumn ledger_columns[] = {
 };
 
 /*
+ * Is it the name of a column that every ledger has, apart from the key?
+ */
+bool
+is_ledger_column(const char *column)
+{
+	for (int i = 0; i < lengthof(ledger_columns); i++)
+	{
+		if (strcmp(ledger_columns[i].name, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Raises 42701 if the key column has the name of one of the ledger's own.
  */
 static void
 check_key_name(const char *key_column)
 {
-	for (int i = 0; i < lengthof(ledger_columns); i++)
-	{
-		if (strcmp(ledger_columns[i].name, key_column) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("key column \"%s\" has the name of a column of the ledger", key_column),
-					 errhint("Rename the key column.")));
-	}
+	if (is_ledger_column(key_column))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("key column \"%s\" has the name of a column of the ledger", key_column),
+				 errhint("Rename the key column.")));
 }
 
 /*
@@ -755,6 +766,19 @@ has_ledger_columns(Relation ledger)
 #define OTHER_KEY_COLUMN "it has another key column"
 
 /*
+ * Is a command on another relation or on a type able to change the relation's
+ * columns, or do rows of another count as its own?
+ */
+bool
+has_relatives(Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+
+	return OidIsValid(relation->rd_rel->reloftype) || has_superclass(relid) ||
+		find_inheritance_children(relid, NoLock) != NIL;
+}
+
+/*
  * Says why a relation cannot be the ledger of a table, or returns NULL.  That
  * its triggers are gone, as they are after DROP EXTENSION CASCADE, does not
  * matter: govern creates them.
@@ -766,9 +790,10 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 	TupleDesc	desc = RelationGetDescr(ledger);
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), NameStr(key->attname));
 
-	if (ledger->rd_rel->relkind != RELKIND_RELATION &&
-		ledger->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return "it is not a table";
+	if (ledger->rd_rel->relkind != RELKIND_RELATION)
+		return "it is not an ordinary table";
+	if (has_relatives(ledger))
+		return "it is a typed table, a partition, or an inheritance parent or child";
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "a crash would empty it";
 	if (!has_ledger_columns(ledger))

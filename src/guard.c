@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -135,8 +136,8 @@ is_ledger_conflict(const ErrorData *error, const Governed *governed)
  * Executes a statement on the ledger as the ledger's owner, as referential
  * integrity triggers do it: callers need no rights on the ledger, and the
  * owner's own row security does not hide a row from the guard.  Triggers that
- * the user put on the ledger fire at the end of the outer statement and not
- * as the owner.
+ * the user put on the ledger fire at the end of the outer statement, up to
+ * PostgreSQL 17 not as the owner.
  */
 static uint64
 execute_as_ledger_owner(Governed *governed, KeptStatement statement, Oid ledger,
@@ -326,8 +327,44 @@ report_unrecorded(const Governed *governed, Relation relation)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("fate of a row of relation \"%s\" was not recorded in ledger \"%s\"",
 					RelationGetRelationName(relation), governed->ledger),
-			 errhint("A BEFORE trigger or a rule on the ledger suppresses its rows. Remove it."),
+			 errhint("A BEFORE trigger or a rule on the ledger suppresses or changes its rows. Remove it."),
 			 errtable(relation)));
+}
+
+/*
+ * Returns the fate that the ledger holds for a key, read under the latest
+ * snapshot, or NULL.  Connected to SPI.
+ */
+static char *
+read_ledger_fate(Governed *governed, Oid ledger, Datum key)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	char	   *fate = NULL;
+
+	if (execute_as_ledger_owner(governed, LEDGER_FATE, ledger, &key, NULL, latest) > 0)
+		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	UnregisterSnapshot(latest);
+	return fate;
+}
+
+/*
+ * Raises 55000 unless the ledger row that was just inserted holds that fate.
+ * Only a BEFORE trigger can have changed it; without one, nothing is read.
+ * Connected to SPI.
+ */
+static void
+check_recorded(Governed *governed, Relation relation, Oid ledger_oid, Datum key, const char *fate)
+{
+	Relation	ledger = relation_open(ledger_oid, NoLock);
+	bool		has_trigger = ledger->trigdesc != NULL && ledger->trigdesc->trig_insert_before_row;
+	const char *recorded;
+
+	relation_close(ledger, NoLock);
+	if (!has_trigger)
+		return;
+	recorded = read_ledger_fate(governed, ledger_oid, key);
+	if (recorded == NULL || strcmp(recorded, fate) != 0)
+		report_unrecorded(governed, relation);
 }
 
 /*
@@ -350,6 +387,7 @@ record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
 		if (execute_as_ledger_owner(governed, LEDGER_INSERT, ledger, values, nulls,
 									InvalidSnapshot) == 0)
 			report_unrecorded(governed, relation);
+		check_recorded(governed, relation, ledger, row->key, fate);
 	}
 	PG_CATCH();
 	{
@@ -372,22 +410,6 @@ record_assignment(Governed *governed, Relation relation, const GuardedRow *row,
 	}
 	PG_END_TRY();
 	SPI_finish();
-}
-
-/*
- * Returns the fate that the ledger holds for a key, read under the latest
- * snapshot, or NULL.  Connected to SPI.
- */
-static char *
-read_ledger_fate(Governed *governed, Oid ledger, Datum key)
-{
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
-	char	   *fate = NULL;
-
-	if (execute_as_ledger_owner(governed, LEDGER_FATE, ledger, &key, NULL, latest) > 0)
-		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	UnregisterSnapshot(latest);
-	return fate;
 }
 
 /*
@@ -417,6 +439,8 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 			report_already_fated(&refusal);
 		}
 	}
+	else
+		check_recorded(governed, relation, ledger, row->key, fate);
 	SPI_finish();
 }
 

@@ -90,6 +90,7 @@ BEGIN
     END LOOP;
 END $$;
 SELECT count(*) <= 512 FROM pg_backend_memory_contexts WHERE name = 'petition_cas governed table';
+SET petition_cas.allow_unguard = on;
 DO $$
 DECLARE fates int := 0; found int;
 BEGIN

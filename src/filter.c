@@ -1,0 +1,380 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter.c
+ *	  The filter language of rosters.
+ *
+ *	  filter:	terms separated by white space
+ *	  term:		[ - ] field : condition
+ *	  condition:	* | comparison value | value .. value | value { | value }
+ *	  comparison:	> | >= | < | <=
+ *	  field, value:	bare text or "quoted text", with \" and \\ inside
+ *
+ * A bare field ends at a colon, a bare value at white space, at | and at two
+ * dots; neither contains a quote.  The parser works on bytes, since all it
+ * looks for is ASCII, and in a server's encoding no part of another
+ * character looks like ASCII; positions in errors count characters.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/json.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "filter.h"
+
+/*
+ * What one filter may have.  Without limits it could keep the planner busy
+ * for longer than anybody wants to wait.
+ */
+#define FILTER_MAX_LENGTH	(1024 * 1024)
+#define FILTER_MAX_TERMS	100
+#define FILTER_MAX_VALUES	10000
+
+/* A parse in progress. */
+typedef struct FilterParser
+{
+	const char *start;
+	const char *at;				/* the next character */
+	const char *end;
+	const char *counted;		/* up to here, characters are counted */
+	int			characters;
+} FilterParser;
+
+/*
+ * Is this white space?  Not isspace, which depends on the locale.
+ */
+static bool
+is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/*
+ * Tells whether the input goes on with this text.
+ */
+static bool
+looking_at(FilterParser *parser, const char *text)
+{
+	Size		length = strlen(text);
+
+	return parser->end - parser->at >= length && memcmp(parser->at, text, length) == 0;
+}
+
+/*
+ * Tells whether a term may end here.
+ */
+static bool
+at_term_end(FilterParser *parser)
+{
+	return parser->at == parser->end || is_space(*parser->at);
+}
+
+/*
+ * Steps over a text if the input goes on with it; tells whether it does.
+ */
+static bool
+accept(FilterParser *parser, const char *text)
+{
+	if (!looking_at(parser, text))
+		return false;
+	parser->at += strlen(text);
+	return true;
+}
+
+/*
+ * Returns the position of the next character, counted from 1.  Calls must
+ * come in the order of the input, which makes counting cheap.
+ */
+static int
+position(FilterParser *parser)
+{
+	parser->characters += pg_mbstrlen_with_len(parser->counted, parser->at - parser->counted);
+	parser->counted = parser->at;
+	return parser->characters + 1;
+}
+
+/*
+ * Raises 42601, saying what was expected in place of the next character.
+ */
+pg_noreturn static void
+syntax_error(FilterParser *parser, const char *expected)
+{
+	StringInfoData detail;
+	int			where = position(parser);
+
+	detail_begin(&detail);
+	detail_number(&detail, "position", where);
+	detail_text(&detail, "expected", expected);
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("syntax error in filter at character %d: expected %s", where, expected),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("A term is field:value, field:\"quoted value\", field:a|b, field:>=a, field:a..b or field:*, with - before it for not.")));
+}
+
+/*
+ * Raises 54000 if there is more of something than a filter may have.
+ */
+static void
+check_limit(const char *what, Size count, Size limit)
+{
+	StringInfoData detail;
+
+	if (count <= limit)
+		return;
+	detail_begin(&detail);
+	detail_text(&detail, "limit_on", what);
+	detail_number(&detail, "limit", limit);
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("filter is too large: it may have at most %zu %s", limit, what),
+			 errdetail_internal("%s", detail_end(&detail))));
+}
+
+/*
+ * Reads text in quotes, the opening one being next; returns it without them.
+ */
+static char *
+quoted_text(FilterParser *parser)
+{
+	const char *close = parser->at + 1;
+	char	   *result;
+	char	   *out;
+
+	while (close < parser->end && *close != '"')
+		close += *close == '\\' ? 2 : 1;
+	out = result = palloc(close - parser->at);
+
+	parser->at++;
+	while (!accept(parser, "\""))
+	{
+		if (parser->at == parser->end)
+			syntax_error(parser, "a closing quote");
+		if (accept(parser, "\\") && !looking_at(parser, "\"") && !looking_at(parser, "\\"))
+			syntax_error(parser, "a quote or a backslash after the backslash");
+		*out++ = *parser->at++;
+	}
+	*out = '\0';
+	return result;
+}
+
+/*
+ * Reads the name of a field and the colon after it.
+ */
+static char *
+field_name(FilterParser *parser)
+{
+	const char *start = parser->at;
+	char	   *name;
+
+	if (looking_at(parser, "\""))
+		name = quoted_text(parser);
+	else
+	{
+		while (!at_term_end(parser) && *parser->at != ':' && *parser->at != '"')
+			parser->at++;
+		name = pnstrdup(start, parser->at - start);
+	}
+	if (name[0] == '\0')
+		syntax_error(parser, "the name of a field");
+	if (!accept(parser, ":"))
+		syntax_error(parser, "a colon after the name of the field");
+	return name;
+}
+
+/*
+ * Reads one value.
+ */
+static FilterValue
+value(FilterParser *parser)
+{
+	FilterValue result;
+	const char *start = parser->at;
+
+	result.position = position(parser);
+	if (looking_at(parser, "\""))
+	{
+		result.text = quoted_text(parser);
+		return result;
+	}
+
+	while (!at_term_end(parser) && *parser->at != '|' && *parser->at != '"' &&
+		   !looking_at(parser, ".."))
+		parser->at++;
+	if (parser->at == start)
+		syntax_error(parser, "a value");
+	if (parser->at == start + 1 && *start == '*')
+	{
+		parser->at = start;
+		syntax_error(parser, "a value (as one, * must be quoted)");
+	}
+	result.text = pnstrdup(start, parser->at - start);
+	return result;
+}
+
+/*
+ * Adds a value to a term; capacity is that of its array.
+ */
+static void
+add_value(FilterParser *parser, FilterTerm *term, int *capacity)
+{
+	check_limit("alternatives in a term", term->nvalues + 1, FILTER_MAX_VALUES);
+	if (term->nvalues == *capacity)
+	{
+		*capacity *= 2;
+		term->values = repalloc(term->values, *capacity * sizeof(FilterValue));
+	}
+	term->values[term->nvalues++] = value(parser);
+}
+
+/*
+ * Reads what a term demands, all that comes after the colon.
+ */
+static void
+condition(FilterParser *parser, FilterTerm *term)
+{
+	int			capacity = 2;
+
+	term->nvalues = 0;
+	if (looking_at(parser, "*") &&
+		(parser->at + 1 == parser->end || is_space(parser->at[1])))
+	{
+		parser->at++;
+		term->operator = FILTER_PRESENT;
+		term->values = NULL;
+		return;
+	}
+
+	term->values = palloc(capacity * sizeof(FilterValue));
+	if (accept(parser, ">="))
+		term->operator = FILTER_GREATER_EQUAL;
+	else if (accept(parser, "<="))
+		term->operator = FILTER_LESS_EQUAL;
+	else if (accept(parser, ">"))
+		term->operator = FILTER_GREATER;
+	else if (accept(parser, "<"))
+		term->operator = FILTER_LESS;
+	else
+		term->operator = FILTER_ANY_OF;
+
+	add_value(parser, term, &capacity);
+	if (term->operator == FILTER_ANY_OF)
+	{
+		if (accept(parser, ".."))
+		{
+			term->operator = FILTER_BETWEEN;
+			add_value(parser, term, &capacity);
+		}
+		else
+		{
+			while (accept(parser, "|"))
+				add_value(parser, term, &capacity);
+		}
+	}
+	if (!at_term_end(parser))
+		syntax_error(parser, "white space or the end of the filter");
+}
+
+/*
+ * Parses a filter, in the current memory context.  Raises 42601 for what is
+ * not of the language, 54000 for more than it allows.
+ */
+Filter *
+filter_parse(text *source)
+{
+	Filter	   *filter = palloc0(sizeof(Filter));
+	Size		length = VARSIZE_ANY_EXHDR(source);
+	int			capacity = 4;
+	FilterParser parser;
+
+	check_limit("bytes", length, FILTER_MAX_LENGTH);
+	parser.start = parser.at = parser.counted = VARDATA_ANY(source);
+	parser.end = parser.start + length;
+	parser.characters = 0;
+
+	filter->terms = palloc(capacity * sizeof(FilterTerm));
+	for (;;)
+	{
+		FilterTerm *term;
+
+		CHECK_FOR_INTERRUPTS();
+		while (parser.at < parser.end && is_space(*parser.at))
+			parser.at++;
+		if (parser.at == parser.end)
+			return filter;
+
+		check_limit("terms", filter->nterms + 1, FILTER_MAX_TERMS);
+		if (filter->nterms == capacity)
+		{
+			capacity *= 2;
+			filter->terms = repalloc(filter->terms, capacity * sizeof(FilterTerm));
+		}
+		term = &filter->terms[filter->nterms++];
+		term->negated = accept(&parser, "-");
+		term->position = position(&parser);
+		term->field = field_name(&parser);
+		condition(&parser, term);
+	}
+}
+
+/*
+ * Returns how an operator is written, = standing for FILTER_ANY_OF.
+ */
+const char *
+filter_operator_name(FilterOperator operator)
+{
+	switch (operator)
+	{
+		case FILTER_ANY_OF:
+			return "=";
+		case FILTER_LESS:
+			return "<";
+		case FILTER_LESS_EQUAL:
+			return "<=";
+		case FILTER_GREATER:
+			return ">";
+		case FILTER_GREATER_EQUAL:
+			return ">=";
+		case FILTER_BETWEEN:
+			return "..";
+		case FILTER_PRESENT:
+			return "*";
+	}
+	pg_unreachable();
+}
+
+/*
+ * Returns a filter as the text of a JSON array with an object for each term,
+ * in the current memory context.
+ */
+char *
+filter_to_json(const Filter *filter)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	for (int i = 0; i < filter->nterms; i++)
+	{
+		const FilterTerm *term = &filter->terms[i];
+
+		appendStringInfoString(&json, i > 0 ? ", {\"field\": " : "{\"field\": ");
+		escape_json(&json, term->field);
+		appendStringInfo(&json, ", \"negated\": %s, \"operator\": \"%s\", \"values\": [",
+						 term->negated ? "true" : "false",
+						 filter_operator_name(term->operator));
+		for (int j = 0; j < term->nvalues; j++)
+		{
+			if (j > 0)
+				appendStringInfoString(&json, ", ");
+			escape_json(&json, term->values[j].text);
+		}
+		appendStringInfoString(&json, "]}");
+	}
+	appendStringInfoChar(&json, ']');
+	return json.data;
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * idset.h
+ *	  Sets of ids: collected, sorted by text form, hashed and compared.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PETITION_CAS_IDSET_H
+#define PETITION_CAS_IDSET_H
+
+#include "postgres.h"
+
+#include "utils/array.h"
+
+/* The length of a roster hash: SHA-256 in hexadecimal. */
+#define ROSTER_HASH_LENGTH	64
+
+typedef struct IdSet IdSet;
+
+/*
+ * A set is created empty, filled with ids of one type, and finished; the
+ * functions below the line are for finished sets.
+ */
+extern IdSet *idset_create(Oid type, int32 typmod);
+extern void idset_free(IdSet *set);
+extern void idset_add(IdSet *set, Datum id, bool isnull);
+extern void idset_add_array(IdSet *set, ArrayType *ids);
+extern void idset_read_array(IdSet *set, ArrayType *texts);
+extern void idset_finish(IdSet *set);
+
+extern Size idset_count(const IdSet *set);
+extern char *idset_text(const IdSet *set, Size i);
+extern char *idset_hash(const IdSet *set, text *scope);
+extern Datum idset_array(IdSet *set);
+extern bool idset_contains_all(const IdSet *set, const IdSet *other);
+extern IdSet *idset_difference(const IdSet *set, const IdSet *other);
+
+#endif							/* PETITION_CAS_IDSET_H */

@@ -1,0 +1,667 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster_query.c
+ *	  The query that a filter on a source makes, and running it.
+ *
+ *	  SELECT s.<key> FROM <schema>.<source> AS s
+ *	  WHERE s.<field> OPERATOR(<schema>.=) $1			-- field:value
+ *	  AND s.<field> OPERATOR(<schema>.=) ANY ($2)		-- field:a|b
+ *	  AND (...) IS NOT TRUE								-- -field:value
+ *	  AND s.<period> OPERATOR(pg_catalog.@>) $3			-- at
+ *	  [ ORDER BY s.<key> USING OPERATOR(<schema>.<)
+ *		FOR NO KEY UPDATE [ NOWAIT ] ]
+ *
+ * Nothing in it depends on the search_path, and nothing of a filter is in it:
+ * names are those of the catalogs, quoted, operators those of the default
+ * operator class of the column's type, values are parameters.  It runs with
+ * the caller's rights.
+ *
+ * What this file allocates is in the current memory context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/stratnum.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "nodes/params.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "filter.h"
+#include "roster_plans.h"
+#include "roster_query.h"
+
+/* A column of the source, and how to compare it. */
+typedef struct Column
+{
+	Form_pg_attribute attribute;
+	const char *reference;		/* s.<name>, quoted */
+	Oid			base_type;		/* differs for domains */
+} Column;
+
+/* Where the ids of a running query go. */
+typedef struct IdReceiver
+{
+	DestReceiver receiver;
+	IdSet	   *ids;
+} IdReceiver;
+
+/*
+ * Finds a column by its name; returns NULL if there is none.
+ */
+static Form_pg_attribute
+find_attribute(Relation source, const char *name)
+{
+	TupleDesc	columns = RelationGetDescr(source);
+
+	for (int i = 0; i < columns->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(columns, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return attribute;
+	}
+	return NULL;
+}
+
+/*
+ * Describes a column.
+ */
+static Column
+describe_column(Form_pg_attribute attribute)
+{
+	Column		column;
+
+	column.attribute = attribute;
+	column.reference = psprintf("s.%s", quote_identifier(NameStr(attribute->attname)));
+	column.base_type = getBaseType(attribute->atttypid);
+	return column;
+}
+
+/*
+ * Finds a column that the caller named as an argument.  Raises 42703.
+ */
+static Column
+named_column(Relation source, const char *name)
+{
+	Form_pg_attribute attribute = find_attribute(source, name);
+
+	if (attribute == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						name, RelationGetRelationName(source))));
+	return describe_column(attribute);
+}
+
+/*
+ * Raises 42703 for a field that is no column, naming those there are.
+ */
+pg_noreturn static void
+unknown_field(Relation source, const FilterTerm *term)
+{
+	TupleDesc	columns = RelationGetDescr(source);
+	const char **names = palloc(Max(columns->natts, 1) * sizeof(char *));
+	int			count = 0;
+	StringInfoData detail;
+	StringInfoData list;
+	char	   *field;
+
+	/* A filter may be long, a name is not. */
+	field = pnstrdup(term->field, pg_mbcliplen(term->field, strlen(term->field), NAMEDATALEN));
+
+	initStringInfo(&list);
+	for (int i = 0; i < columns->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(columns, i);
+
+		if (attribute->attisdropped)
+			continue;
+		appendStringInfo(&list, "%s\"%s\"", count > 0 ? ", " : "", NameStr(attribute->attname));
+		names[count++] = NameStr(attribute->attname);
+	}
+
+	detail_begin(&detail);
+	detail_text(&detail, "field", field);
+	detail_number(&detail, "position", term->position);
+	detail_texts(&detail, "fields", names, count);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("field \"%s\" in filter does not exist", field),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("Fields of \"%s\" are %s.", RelationGetRelationName(source), list.data)));
+}
+
+/*
+ * Finds the default operator of a type for what a term demands; returns
+ * InvalidOid if the type has none.
+ */
+static Oid
+default_operator(Oid type, FilterOperator operator)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type,
+											  TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR |
+											  TYPECACHE_GT_OPR | TYPECACHE_BTREE_OPFAMILY);
+	int			strategy;
+
+	switch (operator)
+	{
+		case FILTER_ANY_OF:
+			return entry->eq_opr;
+		case FILTER_LESS:
+			return entry->lt_opr;
+		case FILTER_GREATER:
+			return entry->gt_opr;
+		case FILTER_LESS_EQUAL:
+			strategy = BTLessEqualStrategyNumber;
+			break;
+		case FILTER_GREATER_EQUAL:
+			strategy = BTGreaterEqualStrategyNumber;
+			break;
+		default:
+			elog(ERROR, "filter operator %d compares nothing", (int) operator);
+	}
+
+	/* Without < the type's elements or columns cannot be compared. */
+	if (!OidIsValid(entry->lt_opr))
+		return InvalidOid;
+	return get_opfamily_member(entry->btree_opf, entry->btree_opintype,
+							   entry->btree_opintype, strategy);
+}
+
+/*
+ * As default_operator, for a field; raises 42883 if the type has none.
+ */
+static Oid
+field_operator(const Column *column, const FilterTerm *term, FilterOperator operator)
+{
+	Oid			result = default_operator(column->base_type, operator);
+	const char *type = format_type_be(column->attribute->atttypid);
+	const char *name = filter_operator_name(operator);
+	StringInfoData detail;
+
+	if (OidIsValid(result))
+		return result;
+
+	detail_begin(&detail);
+	detail_text(&detail, "field", term->field);
+	detail_number(&detail, "position", term->position);
+	detail_text(&detail, "type", type);
+	detail_text(&detail, "operator", name);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("type %s of field \"%s\" has no default operator %s", type, term->field, name),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("On a field of any type, field:* selects the rows that have a value.")));
+}
+
+/*
+ * Appends OPERATOR(schema.name).
+ */
+static void
+append_operator(StringInfo sql, Oid operator)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator %u", operator);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	appendStringInfo(sql, "OPERATOR(%s.%s)",
+					 quote_identifier(get_namespace_name(form->oprnamespace)),
+					 NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Returns the type to which an operator's operands are to be coerced: what
+ * it is declared for, or the column's own type if that is polymorphic.
+ */
+static Oid
+operand_type(const Column *column, Oid operator)
+{
+	Oid			left;
+	Oid			right;
+
+	op_input_types(operator, &left, &right);
+	if (IsPolymorphicType(left) || left == RECORDOID)
+		return column->base_type;
+	return left;
+}
+
+/*
+ * Appends the column and the operator, with a cast where the operator is
+ * declared for another type: its name alone could then mean another one.
+ */
+static void
+append_left_side(StringInfo sql, const Column *column, Oid operator, Oid operand)
+{
+	appendStringInfoString(sql, column->reference);
+	if (operand != column->attribute->atttypid && operand != column->base_type)
+		appendStringInfo(sql, "::%s", format_type_be_qualified(operand));
+	appendStringInfoChar(sql, ' ');
+	append_operator(sql, operator);
+	appendStringInfoChar(sql, ' ');
+}
+
+/*
+ * Adds a parameter; returns its number, from 1.
+ */
+static int
+add_parameter(RosterQuery *query, Oid type, Datum value)
+{
+	if (query->nparams == query->capacity)
+	{
+		query->capacity *= 2;
+		query->types = repalloc(query->types, query->capacity * sizeof(Oid));
+		query->values = repalloc(query->values, query->capacity * sizeof(Datum));
+	}
+	query->types[query->nparams] = type;
+	query->values[query->nparams] = value;
+	return ++query->nparams;
+}
+
+/* What value_context tells about. */
+typedef struct ValueContext
+{
+	const FilterTerm *term;
+	const FilterValue *value;
+} ValueContext;
+
+/*
+ * Error context of read_value: names the field.
+ */
+static void
+value_context(void *argument)
+{
+	ValueContext *context = argument;
+
+	errcontext("field \"%s\" in filter, value at character %d",
+			   context->term->field, context->value->position);
+}
+
+/*
+ * Reads a value of a filter with the input function of the field's type, but
+ * without the column's length or precision, as the server reads a literal
+ * that is compared with the column.  Raises what that raises.
+ */
+static Datum
+read_value(const Column *column, const FilterTerm *term, const FilterValue *value)
+{
+	ValueContext context = {term, value};
+	ErrorContextCallback callback;
+	Oid			function;
+	Oid			ioparam;
+	Datum		result;
+
+	callback.callback = value_context;
+	callback.arg = &context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	getTypeInputInfo(column->attribute->atttypid, &function, &ioparam);
+	result = OidInputFunctionCall(function, value->text, ioparam, -1);
+
+	error_context_stack = callback.previous;
+	return result;
+}
+
+/*
+ * Appends a comparison of a field with one value.
+ */
+static void
+append_comparison(StringInfo sql, RosterQuery *query, const Column *column,
+				  const FilterTerm *term, FilterOperator operator, const FilterValue *value)
+{
+	Oid			oper = field_operator(column, term, operator);
+	Oid			operand = operand_type(column, oper);
+
+	append_left_side(sql, column, oper, operand);
+	appendStringInfo(sql, "$%d",
+					 add_parameter(query, operand, read_value(column, term, value)));
+}
+
+/*
+ * Appends that a field is one of several values: one array, so that filters
+ * with another number of alternatives have the same shape; where the type has
+ * no array type, as arrays themselves have none, a comparison with each.
+ */
+static void
+append_any_of(StringInfo sql, RosterQuery *query, const Column *column, const FilterTerm *term)
+{
+	Oid			oper = field_operator(column, term, FILTER_ANY_OF);
+	Oid			operand = operand_type(column, oper);
+	Oid			array_type = get_array_type(operand);
+	Datum	   *values;
+	int16		length;
+	bool		byval;
+	char		align;
+	ArrayType  *array;
+
+	if (term->nvalues == 1 || !OidIsValid(array_type))
+	{
+		for (int i = 0; i < term->nvalues; i++)
+		{
+			if (i > 0)
+				appendStringInfoString(sql, " OR ");
+			append_comparison(sql, query, column, term, FILTER_ANY_OF, &term->values[i]);
+		}
+		return;
+	}
+
+	values = palloc(term->nvalues * sizeof(Datum));
+	for (int i = 0; i < term->nvalues; i++)
+		values[i] = read_value(column, term, &term->values[i]);
+	get_typlenbyvalalign(operand, &length, &byval, &align);
+	array = construct_array(values, term->nvalues, operand, length, byval, align);
+
+	append_left_side(sql, column, oper, operand);
+	appendStringInfo(sql, "ANY ($%d)",
+					 add_parameter(query, array_type, PointerGetDatum(array)));
+}
+
+/*
+ * Appends the condition that a term makes.  IS DISTINCT FROM NULL, unlike IS
+ * NOT NULL, takes a composite value with null columns for the value it is.
+ */
+static void
+append_term(StringInfo sql, RosterQuery *query, Relation source, const FilterTerm *term)
+{
+	Form_pg_attribute attribute = find_attribute(source, term->field);
+	Column		column;
+
+	if (attribute == NULL)
+		unknown_field(source, term);
+	column = describe_column(attribute);
+
+	if (term->operator == FILTER_PRESENT)
+	{
+		appendStringInfo(sql, "%s IS %sDISTINCT FROM NULL",
+						 column.reference, term->negated ? "NOT " : "");
+		return;
+	}
+
+	appendStringInfoChar(sql, '(');
+	if (term->operator == FILTER_ANY_OF)
+		append_any_of(sql, query, &column, term);
+	else if (term->operator == FILTER_BETWEEN)
+	{
+		append_comparison(sql, query, &column, term, FILTER_GREATER_EQUAL, &term->values[0]);
+		appendStringInfoString(sql, " AND ");
+		append_comparison(sql, query, &column, term, FILTER_LESS_EQUAL, &term->values[1]);
+	}
+	else
+		append_comparison(sql, query, &column, term, term->operator, &term->values[0]);
+	appendStringInfoString(sql, term->negated ? ") IS NOT TRUE" : ")");
+}
+
+/*
+ * Appends that the period holds the moment; at NULL is the clock's at each
+ * run.  Raises 42804 if the column is no tstzrange.
+ */
+static void
+append_period(StringInfo sql, RosterQuery *query, Relation source,
+			  const char *period_column, const TimestampTz *at)
+{
+	Column		column = named_column(source, period_column);
+	int			param;
+
+	if (column.base_type != TSTZRANGEOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("period column \"%s\" of relation \"%s\" is of type %s, not tstzrange",
+						period_column, RelationGetRelationName(source),
+						format_type_be(column.attribute->atttypid))));
+
+	param = add_parameter(query, TIMESTAMPTZOID, TimestampTzGetDatum(at ? *at : 0));
+	if (at == NULL)
+		query->now_param = param - 1;
+	appendStringInfo(sql, "%s OPERATOR(pg_catalog.@>) $%d", column.reference, param);
+}
+
+/*
+ * Opens a source; its lock stays until the transaction ends, so that names
+ * and columns remain what they were read as.  Raises 42P01, and 42809 if it
+ * is neither table nor view.
+ */
+static Relation
+open_source(Oid oid)
+{
+	Relation	source = try_relation_open(oid, AccessShareLock);
+
+	if (source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", oid)));
+
+	switch (source->rd_rel->relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_VIEW:
+		case RELKIND_MATVIEW:
+		case RELKIND_FOREIGN_TABLE:
+			return source;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is not a table or view", RelationGetRelationName(source))));
+	}
+}
+
+/*
+ * Appends the WHERE clause.
+ */
+static void
+append_conditions(StringInfo sql, RosterQuery *query, Relation source,
+				  const Filter *filter, const char *period_column, const TimestampTz *at)
+{
+	const char *separator = " WHERE ";
+
+	for (int i = 0; i < filter->nterms; i++)
+	{
+		appendStringInfoString(sql, separator);
+		append_term(sql, query, source, &filter->terms[i]);
+		separator = " AND ";
+	}
+	if (period_column != NULL)
+	{
+		appendStringInfoString(sql, separator);
+		append_period(sql, query, source, period_column, at);
+	}
+}
+
+/*
+ * Builds the query for a filter on a source.  period_column and at may be
+ * NULL.  Raises the errors of the filter language, 42703 for a column that
+ * does not exist, 42883 for an operator that a field's type does not have,
+ * 22023 for at without period_column, the type's own error for a value.
+ */
+RosterQuery *
+roster_query_build(Oid source, text *filter, const char *key_column,
+				   const char *period_column, const TimestampTz *at)
+{
+	RosterQuery *query = palloc0(sizeof(RosterQuery));
+	Relation	relation;
+	Column		key;
+	Oid			less;
+	StringInfoData sql;
+
+	if (at != NULL && period_column == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"at\" needs argument \"period_column\"")));
+
+	query->now_param = -1;
+	query->capacity = 4;
+	query->types = palloc(query->capacity * sizeof(Oid));
+	query->values = palloc(query->capacity * sizeof(Datum));
+
+	relation = open_source(source);
+	key = named_column(relation, key_column);
+	query->source = source;
+	query->source_name = pstrdup(RelationGetRelationName(relation));
+	query->key_type = key.attribute->atttypid;
+	query->key_typmod = key.attribute->atttypmod;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s FROM %s AS s", key.reference,
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+												RelationGetRelationName(relation)));
+	append_conditions(&sql, query, relation, filter_parse(filter), period_column, at);
+	query->sql = sql.data;
+
+	less = default_operator(key.base_type, FILTER_LESS);
+	if (OidIsValid(less))
+	{
+		StringInfoData order;
+
+		initStringInfo(&order);
+		appendStringInfo(&order, " ORDER BY %s USING ", key.reference);
+		append_operator(&order, less);
+		query->order = order.data;
+	}
+
+	relation_close(relation, NoLock);
+	return query;
+}
+
+/*
+ * Takes one row of a running query.
+ */
+static bool
+receive_id(TupleTableSlot *slot, DestReceiver *self)
+{
+	bool		isnull;
+	Datum		id = slot_getattr(slot, 1, &isnull);
+
+	idset_add(((IdReceiver *) self)->ids, id, isnull);
+	return true;
+}
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc columns)
+{
+}
+
+static void
+receiver_end(DestReceiver *self)
+{
+}
+
+/*
+ * Returns the parameters in the executor's form.
+ */
+static ParamListInfo
+make_params(const RosterQuery *query)
+{
+	ParamListInfo params = makeParamList(query->nparams);
+
+	for (int i = 0; i < query->nparams; i++)
+	{
+		params->params[i].value = query->values[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = query->types[i];
+	}
+	return params;
+}
+
+/*
+ * Returns the text of the query for a run.  Raises 42883 if it is to lock in
+ * key order and the key's type has no order.
+ */
+static const char *
+run_sql(const RosterQuery *query, RosterRun how)
+{
+	if (how == ROSTER_READ)
+		return query->sql;
+	if (query->order == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s of the key column has no default operator <",
+						format_type_be(query->key_type)),
+				 errhint("claim_roster locks in the order of the keys.")));
+	return psprintf("%s%s FOR NO KEY UPDATE%s", query->sql, query->order,
+					how == ROSTER_LOCK_NOWAIT ? " NOWAIT" : "");
+}
+
+/*
+ * Executes a plan of the query, which sends its rows to the receiver.
+ */
+static void
+execute(RosterQuery *query, SPIPlanPtr plan, bool read_only, IdReceiver *receiver)
+{
+	SPIExecuteOptions options = {0};
+	int			result;
+	ListCell   *cell;
+
+	options.params = make_params(query);
+	options.read_only = read_only;
+	options.dest = &receiver->receiver;
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+
+	query->row_security = false;
+	foreach(cell, SPI_plan_get_plan_sources(plan))
+		query->row_security |= ((CachedPlanSource *) lfirst(cell))->dependsOnRLS;
+}
+
+/*
+ * Runs the query and returns its ids, as a finished set below the current
+ * memory context.  Rows go straight from the executor into the set.
+ *
+ * ROSTER_READ sees what the active snapshot sees; the others see, at READ
+ * COMMITTED, a snapshot of their own, taken now.
+ */
+IdSet *
+roster_query_run(RosterQuery *query, RosterRun how)
+{
+	IdReceiver	receiver = {
+		.receiver = {
+			.receiveSlot = receive_id,
+			.rStartup = receiver_startup,
+			.rShutdown = receiver_end,
+			.rDestroy = receiver_end,
+			.mydest = DestTuplestore
+		}
+	};
+	const char *sql = run_sql(query, how);
+	int			options = how == ROSTER_READ ? CURSOR_OPT_PARALLEL_OK : 0;
+	RosterPlan *plan;
+
+	receiver.ids = idset_create(query->key_type, query->key_typmod);
+	if (query->now_param >= 0)
+		query->values[query->now_param] = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = roster_plan_acquire(query->source, sql, query->nparams, query->types, options);
+	PG_TRY();
+	{
+		execute(query, roster_plan_spi(plan), how == ROSTER_READ, &receiver);
+	}
+	PG_FINALLY();
+	{
+		roster_plan_release(plan);
+	}
+	PG_END_TRY();
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+
+	idset_finish(receiver.ids);
+	return receiver.ids;
+}

@@ -1,0 +1,221 @@
+/*-------------------------------------------------------------------------
+ *
+ * uuidkeys.c
+ *	  Arrays of uuids as pairs of machine words: load, parse, print, sort.
+ *
+ * This is the fast path of idset.c.  What it computes is what the general
+ * path computes from the text forms; only the time differs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+
+#include "uuidkeys.h"
+
+#define ST_SORT uuidkeys_comparison_sort
+#define ST_ELEMENT_TYPE UuidKey
+#define ST_COMPARE(a, b) uuidkey_compare(a, b)
+#define ST_SCOPE static
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/*
+ * The radix sort looks at RADIX_BITS bits of each key in each pass.  Passes are
+ * few, since what they leave in disorder is cheaply put in order by insertion;
+ * and they are even in number, since each goes to the other of two arrays.
+ */
+#define RADIX_BITS			10
+#define RADIX_BUCKETS		(1 << RADIX_BITS)
+#define RADIX_PASSES(count)	((count) > 4 * RADIX_BUCKETS * RADIX_BUCKETS ? 4 : 2)
+
+/* Below this count its histograms cost more than they save. */
+#define RADIX_MIN_COUNT		1000
+
+/*
+ * Reads eight hexadecimal digits.  What it returns for other characters is
+ * not to be used.
+ */
+static inline uint32
+read_digits(const char *form)
+{
+	uint64		digits;
+
+	memcpy(&digits, form, sizeof(digits));
+	digits = pg_ntoh64(digits);
+
+	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
+	digits = (digits & UINT64CONST(0x0f0f0f0f0f0f0f0f)) +
+		9 * ((digits >> 6) & UINT64CONST(0x0101010101010101));
+	digits = (digits | (digits >> 4)) & UINT64CONST(0x00ff00ff00ff00ff);
+	digits = (digits | (digits >> 8)) & UINT64CONST(0x0000ffff0000ffff);
+	return (uint32) (digits | (digits >> 16));
+}
+
+/*
+ * Reads a uuid written as the type's output writes it.  Returns false for
+ * every other form, which is then for uuid_in to judge.
+ *
+ * It is that form if, and only if, printing what was read gives it back.
+ */
+bool
+uuidkey_parse(UuidKey *key, const char *form, int length)
+{
+	char		middle[8];
+	char		printed[UUID_TEXT_LENGTH];
+
+	if (length != UUID_TEXT_LENGTH)
+		return false;
+
+	memcpy(middle, form + 9, 4);
+	memcpy(middle + 4, form + 14, 4);
+	key->high = (uint64) read_digits(form) << 32 | read_digits(middle);
+	memcpy(middle, form + 19, 4);
+	memcpy(middle + 4, form + 24, 4);
+	key->low = (uint64) read_digits(middle) << 32 | read_digits(form + 28);
+
+	uuidkey_print(key, printed);
+	return memcmp(printed, form, UUID_TEXT_LENGTH) == 0;
+}
+
+/*
+ * Tells whether the keys are in ascending order.
+ */
+static bool
+is_sorted(const UuidKey *keys, Size count)
+{
+	for (Size i = 1; i < count; i++)
+	{
+		if (uuidkey_compare(&keys[i - 1], &keys[i]) > 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Finds how far to shift the high words to the right for the given number of
+ * bits below the prefix that all keys share.
+ */
+static int
+radix_shift(const UuidKey *keys, Size count, int bits)
+{
+	uint64		difference = 0;
+	int			top;
+
+	for (Size i = 1; i < count; i++)
+		difference |= keys[i].high ^ keys[0].high;
+	if (difference == 0)
+		return 0;
+	top = pg_leftmost_one_pos64(difference) + 1;
+	return Max(0, top - bits);
+}
+
+/*
+ * One pass of the radix sort: copies the keys from one array to the other,
+ * ordered by the digit at shift, and otherwise in the order they had.
+ */
+static void
+radix_pass(const UuidKey *from, UuidKey *to, Size count, int shift)
+{
+	Size		starts[RADIX_BUCKETS] = {0};
+	Size		start = 0;
+
+	for (Size i = 0; i < count; i++)
+		starts[(from[i].high >> shift) & (RADIX_BUCKETS - 1)]++;
+	for (int bucket = 0; bucket < RADIX_BUCKETS; bucket++)
+	{
+		Size		size = starts[bucket];
+
+		starts[bucket] = start;
+		start += size;
+	}
+	for (Size i = 0; i < count; i++)
+		to[starts[(from[i].high >> shift) & (RADIX_BUCKETS - 1)]++] = from[i];
+}
+
+/*
+ * Sorts by insertion what the radix sort left: keys that agree in the bits it
+ * looked at.  Returns false, with all keys still there in some order, if
+ * that takes more than a few moves for each key.
+ */
+static bool
+insertion_sort(UuidKey *keys, Size count)
+{
+	Size		moves_left = 8 * count;
+
+	for (Size i = 1; i < count; i++)
+	{
+		UuidKey		key = keys[i];
+		Size		place = i;
+
+		while (place > 0 && uuidkey_compare(&keys[place - 1], &key) > 0 && moves_left > 0)
+		{
+			keys[place] = keys[place - 1];
+			place--;
+			moves_left--;
+		}
+		keys[place] = key;
+		if (moves_left == 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Sorts the keys by radix, using the same amount of memory again from the
+ * current context while it runs.  Returns false, with all keys still there in
+ * some order, for keys made so that this would not be fast.
+ *
+ * Random uuids differ early, so that a few passes over the bits below their
+ * common prefix all but sort them; so do uuids that begin with the time.
+ */
+static bool
+uuidkeys_radix_sort(UuidKey *keys, Size count)
+{
+	UuidKey    *scratch = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(UuidKey));
+	int			passes = RADIX_PASSES(count);
+	int			shift = radix_shift(keys, count, passes * RADIX_BITS);
+
+	for (int pass = 0; pass < passes; pass += 2)
+	{
+		CHECK_FOR_INTERRUPTS();
+		radix_pass(keys, scratch, count, shift + pass * RADIX_BITS);
+		radix_pass(scratch, keys, count, shift + (pass + 1) * RADIX_BITS);
+	}
+	pfree(scratch);
+	return insertion_sort(keys, count);
+}
+
+/*
+ * Sorts the keys.
+ */
+void
+uuidkeys_sort(UuidKey *keys, Size count)
+{
+	if (is_sorted(keys, count))
+		return;
+	if (count >= RADIX_MIN_COUNT && uuidkeys_radix_sort(keys, count))
+		return;
+	uuidkeys_comparison_sort(keys, count);
+}
+
+/*
+ * Moves the distinct ones of the sorted keys to the front, in order, and
+ * returns how many they are.
+ */
+Size
+uuidkeys_distinct(UuidKey *keys, Size count)
+{
+	Size		kept = 0;
+
+	for (Size i = 0; i < count; i++)
+	{
+		if (kept == 0 || uuidkey_compare(&keys[kept - 1], &keys[i]) != 0)
+			keys[kept++] = keys[i];
+	}
+	return kept;
+}
