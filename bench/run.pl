@@ -196,10 +196,11 @@ sub calls_for {
 # One fate a call.
 sub workload_single {
     my @contenders = contenders('rivals');
-    my @settings = map { my $sync = $_; map { [ $sync, $_ ] } (1, 8, 32) } qw(off on);
+    my @clients = $option{quick} ? (1, 8) : (1, 8, 32);
+    my @settings = map { my $sync = $_; map { [ $sync, $_ ] } @clients } qw(off on);
     my $rows = sum0(map { $option{rounds} * $_->[1] * ($warm + calls_for($_->[1], $_->[0])) } @settings);
 
-    for my $order (qw(random sequential)) {
+    for my $order ('random', $option{quick} ? () : 'sequential') {
         my $offset = 0;
         set_up($_, petitions($rows)) for @contenders;
         sql('CHECKPOINT');
