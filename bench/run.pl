@@ -186,10 +186,10 @@ END
 
 # --- The workloads ----------------------------------------------------------
 
-# Calls that one client makes in a slot: about half a second's worth.
+# Calls that one client makes in a slot: some tenths of a second's worth.
 sub calls_for {
     my ($clients, $sync) = @_;
-    my %calls = $sync eq 'on' ? (1 => 200, 8 => 100, 32 => 50) : (1 => 6000, 8 => 1000, 32 => 300);
+    my %calls = $sync eq 'on' ? (1 => 150, 8 => 60, 32 => 30) : (1 => 4000, 8 => 700, 32 => 150);
     return $calls{$clients};
 }
 
@@ -197,10 +197,10 @@ sub calls_for {
 sub workload_single {
     my @contenders = contenders('rivals');
     my @clients = $option{quick} ? (1, 8) : (1, 8, 32);
-    my @settings = map { my $sync = $_; map { [ $sync, $_ ] } @clients } qw(off on);
-    my $rows = sum0(map { $option{rounds} * $_->[1] * ($warm + calls_for($_->[1], $_->[0])) } @settings);
 
     for my $order ('random', $option{quick} ? () : 'sequential') {
+        my @settings = map { my $sync = $_; map { [ $sync, $_ ] } @clients } qw(off on);
+        my $rows = sum0(map { $option{rounds} * $_->[1] * ($warm + calls_for($_->[1], $_->[0])) } @settings);
         my $offset = 0;
         set_up($_, petitions($rows)) for @contenders;
         sql('CHECKPOINT');
