@@ -199,7 +199,7 @@ sub workload_single {
     my @contenders = contenders('rivals');
     for my $order ('random', $option{quick} ? () : 'sequential') {
         my @clients = $option{quick} || $order eq 'sequential' ? (1, 8) : (1, 8, 32);
-        my $rounds = $option{quick} ? 3 : $order eq 'random' ? 11 : 7;
+        my $rounds = $order eq 'random' && !$option{quick} ? 11 : 7;
         my @settings = map { my $sync = $_; map { [ $sync, $_ ] } @clients } qw(off on);
         my $rows = sum0(map { $rounds * $_->[1] * ($warm + calls_for($_->[1], $_->[0])) } @settings);
         my $offset = 0;
