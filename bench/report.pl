@@ -99,7 +99,8 @@ my $ours = 'petition_cas: assign_fate';
 sub aim {
     my ($text, $wanted, $atmost, @found) = @_;
     return '' if !@found;
-    my $held = $atmost ? $found[0] <= $wanted : $found[0] >= $wanted;
+    my $middle = sprintf '%.2f', $found[0];    # as it is printed
+    my $held = $atmost ? $middle <= $wanted : $middle >= $wanted;
     return sprintf "| %s | %s %s | %s | %s |\n", $text, $atmost ? 'at most' : 'at least', $wanted,
       @found > 1 ? spread(@found) : sprintf('%.2f', $found[0]), $held ? 'yes' : '**no**';
 }
