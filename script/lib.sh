@@ -150,13 +150,14 @@ exit 101'
 # checkout. The environment is left behind: no PGHOST, no MAKEFLAGS, no
 # ~/.psqlrc is to have a say in what follows.
 first_pass() {
-    local as=() top
+    local as=() top self
     top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     work=$(mktemp -d "${TMPDIR:-/tmp}/petition_cas.XXXXXX")
     trap leave EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
+    self=$(realpath --relative-to="$top" "$0")
     find_postgres
     want "postgresql-$major" test -x "$bin/postgres"
     want "postgresql-server-dev-$major" has_headers
@@ -177,7 +178,7 @@ first_pass() {
     cd "$work/checkout"
     "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
         PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
-        bash "script/${0##*/}" "$@"
+        bash "$self" "$@"
 }
 
 leave() {
