@@ -111,33 +111,39 @@ has_headers() {
     test -e "$("$bin/pg_config" --includedir-server)/postgres.h" -a -e "$("$bin/pg_config" --pgxs)"
 }
 
-install_missing() {
-    local conf=/etc/postgresql-common/createcluster.d/petition_cas.conf
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "Installing what is missing here, with apt-get: ${missing[*]}"
-    update_packages
-    case " ${missing[*]} " in
-        *" postgresql-$major "*)
-            # Debian's package creates a cluster and starts it, unless told not to.
-            say "(No cluster is created for the new PostgreSQL $major: ${conf%/*} says so meanwhile.)"
-            no_cluster=$conf
-            as_root mkdir -p "${conf%/*}"
-            say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
-            ;;
-    esac
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        -o DPkg::Lock::Timeout=300 "${missing[@]}"
-    allow_cluster
+# Writes a file of the machine's that says what packages may do while they are
+# installed; restore_machine removes it. One that is there already stays.
+restore=()
+say_meanwhile() {
+    [ ! -e "$1" ] || return 0
+    restore+=("$1")
+    as_root mkdir -p "${1%/*}"
+    printf '%s\n' "$2" | as_root tee "$1" >/dev/null
+    as_root chmod 755 "$1"
 }
 
-# Takes back what install_missing has set.
-no_cluster=
-allow_cluster() {
-    if [ -n "$no_cluster" ]; then
-        as_root rm -f "$no_cluster"
-        as_root rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"
-        no_cluster=
-    fi
+restore_machine() {
+    local file
+    for file in ${restore[@]+"${restore[@]}"}; do
+        as_root rm -f "$file"
+        as_root rmdir --ignore-fail-on-non-empty "${file%/*}"
+    done
+    restore=()
+}
+
+# Installs packages, but neither starts a service nor creates a cluster, as
+# PostgreSQL's and PgBouncer's would.
+install_missing() {
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "Installing what is missing here, with apt-get: ${missing[*]}" \
+        "(Meanwhile no service is started and no PostgreSQL cluster created.)"
+    update_packages
+    say_meanwhile /usr/sbin/policy-rc.d '#!/bin/sh
+exit 101'
+    say_meanwhile /etc/postgresql-common/createcluster.d/petition_cas.conf 'create_main_cluster = false'
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "${missing[@]}"
+    restore_machine
 }
 
 # Installs what is missing and runs the script again, from a copy of the
@@ -176,7 +182,7 @@ first_pass() {
 
 leave() {
     local status=$?
-    allow_cluster
+    restore_machine
     [ -n "${KEEP:-}" ] || rm -rf "$work"
     exit "$status"
 }

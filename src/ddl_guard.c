@@ -195,6 +195,23 @@ check_own_trigger(Relation relation, const Trigger *trigger, const char *name, i
 }
 
 /*
+ * Refuses a trigger of one of our names that calls another function: CREATE OR
+ * REPLACE has put it into the place of ours, unless there was none.
+ */
+static void
+check_foreign_trigger(Relation relation, const Trigger *trigger, Node *command)
+{
+	if (IsA(command, CreateTrigStmt) && ((CreateTrigStmt *) command)->replace &&
+		(strcmp(trigger->tgname, GUARD_TRIGGER) == 0 ||
+		 strcmp(trigger->tgname, TRUNCATE_TRIGGER) == 0 ||
+		 strcmp(trigger->tgname, LEDGER_TRIGGER) == 0 ||
+		 strcmp(trigger->tgname, LEDGER_TRUNCATE_TRIGGER) == 0))
+		report_protected_relation(relation,
+								  "cannot replace the trigger that guards relation \"%s\"",
+								  "Give the trigger another name.");
+}
+
+/*
  * Checks all triggers of a relation that call our functions; returns whether
  * one is a guard, and whether one is a ledger's.
  */
@@ -227,6 +244,8 @@ check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is
 							  row ? LEDGER_TRIGGER_TYPE : TRUNCATE_TRIGGER_TYPE, command);
 			*is_ledger = true;
 		}
+		else
+			check_foreign_trigger(relation, trigger, command);
 	}
 }
 

@@ -333,3 +333,28 @@ get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	check_not_null(fcinfo, argument, name);
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
+
+/*
+ * Is it the error by which the server refuses, above READ COMMITTED, to update
+ * or lock a row that has changed since the transaction's snapshot?  Other
+ * errors have the same SQLSTATE; the message tells them apart, whatever
+ * language it is shown in.
+ */
+bool
+is_row_conflict(const ErrorData *error)
+{
+	static const char *const messages[] = {
+		"could not serialize access due to concurrent update",
+		"could not serialize access due to concurrent delete",
+		"tuple to be locked was already moved to another partition due to concurrent update"
+	};
+
+	if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE || error->message_id == NULL)
+		return false;
+	for (int i = 0; i < lengthof(messages); i++)
+	{
+		if (strcmp(error->message_id, messages[i]) == 0)
+			return true;
+	}
+	return false;
+}

@@ -63,6 +63,7 @@ extern void report_invalid_transition(const Refusal *refusal);
 extern void report_not_a_fate(const Refusal *refusal);
 extern void report_not_found(const Refusal *refusal);
 extern void report_ledger_conflict(const Refusal *refusal, const char *ledger);
+extern bool is_row_conflict(const ErrorData *error);
 extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 extern void report_protected_relation(Relation relation, const char *message, const char *hint);

@@ -46,6 +46,7 @@
 
 #include "errors.h"
 #include "governed.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
 PG_FUNCTION_INFO_V1(try_assign_fate);
@@ -446,31 +447,6 @@ execute_swap(Swap *swap)
 	check_stored_state(swap, state, isnull);
 	swap->current_state = swap->new_state;
 	return true;
-}
-
-/*
- * Is it the error by which the server refuses, above READ COMMITTED, to update
- * or lock a row that has changed since the transaction's snapshot?  Other
- * errors have the same SQLSTATE; the message tells them apart, whatever
- * language it is shown in.
- */
-static bool
-is_row_conflict(const ErrorData *error)
-{
-	static const char *const messages[] = {
-		"could not serialize access due to concurrent update",
-		"could not serialize access due to concurrent delete",
-		"tuple to be locked was already moved to another partition due to concurrent update"
-	};
-
-	if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE || error->message_id == NULL)
-		return false;
-	for (int i = 0; i < lengthof(messages); i++)
-	{
-		if (strcmp(error->message_id, messages[i]) == 0)
-			return true;
-	}
-	return false;
 }
 
 /*

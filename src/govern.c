@@ -56,6 +56,7 @@
 #include "governed.h"
 #include "guard.h"
 #include "petition_cas.h"
+#include "statement.h"
 
 /* How many rows are named where many are wrong */
 #define NAMED_ROWS 5

@@ -38,7 +38,6 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_func.h"
@@ -54,6 +53,7 @@
 #include "utils/typcache.h"
 
 #include "governed.h"
+#include "statement.h"
 
 #define MAX_GOVERNED 512
 
@@ -542,24 +542,6 @@ append_qualified(StringInfo query, const char *schema, const char *name)
 }
 
 /*
- * Appends an operator so that no search_path decides which it is.
- */
-void
-append_operator(StringInfo query, Oid operator)
-{
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	Form_pg_operator form;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator %u", operator);
-	form = (Form_pg_operator) GETSTRUCT(tuple);
-	appendStringInfo(query, " OPERATOR(%s.%s) ",
-					 quote_identifier(get_namespace_name(form->oprnamespace)),
-					 NameStr(form->oprname));
-	ReleaseSysCache(tuple);
-}
-
-/*
  * Appends "state column = operand".  Text is compared under the C collation:
  * under a nondeterministic one two different states could be equal.
  */
@@ -613,29 +595,24 @@ kept_plan(Governed *governed, KeptStatement statement, StatementWriter writer)
 
 /*
  * Is the plan, as it was just executed, about the relation that was meant?
- * Raises 55000 if it used another one: the names in its text were right
- * before, but somebody may have renamed schemas or relations since.  Returns
- * false if a rule made something else of it.
+ * Raises 55000 if it used another one.  Returns false if a rule made something
+ * else of it.
  */
 static bool
 plan_has_target(SPIPlanPtr plan, Oid target)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	bool		uses_target = plan_uses_relation(plan, target);
 	ListCell   *cell;
 
 	foreach(cell, source->query_list)
 	{
 		Query	   *query = lfirst_node(Query, cell);
 
-		if (query->canSetTag && list_member_oid(source->relationOids, target))
+		if (query->canSetTag && uses_target)
 			return query->resultRelation == 0 ||
 				rt_fetch(query->resultRelation, query->rtable)->relid == target;
 	}
-	if (source->query_list != NIL && !list_member_oid(source->relationOids, target))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation %u was renamed while a statement on it was prepared", target),
-				 errhint("Nothing was changed. Try again.")));
 	return false;
 }
 

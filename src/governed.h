@@ -134,7 +134,6 @@ extern void report_unknown_state(const Lifecycle *lifecycle, const char *relatio
 
 extern const char *get_relation_sql(const Governed *governed);
 extern void append_qualified(StringInfo query, const char *schema, const char *name);
-extern void append_operator(StringInfo query, Oid operator);
 extern void append_state_equality(StringInfo query, const Governed *governed, const char *operand);
 
 /* tgtype of our triggers */

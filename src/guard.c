@@ -31,6 +31,7 @@
 #include "governed.h"
 #include "guard.h"
 #include "petition_cas.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(guard_fate);
 PG_FUNCTION_INFO_V1(guard_truncate);

@@ -58,18 +58,6 @@ PG_FUNCTION_INFO_V1(validate_roster);
 PG_FUNCTION_INFO_V1(claim_roster);
 
 /*
- * Raises 22004 if an argument is null.
- */
-static void
-require_argument(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
-
-/*
  * Returns a text argument, or NULL for a null.
  */
 static text *
@@ -91,7 +79,7 @@ roster_hash(PG_FUNCTION_ARGS)
 	IdSet	   *ids;
 	char	   *hash;
 
-	require_argument(fcinfo, 0, "ids");
+	check_not_null(fcinfo, 0, "ids");
 	array = PG_GETARG_ARRAYTYPE_P(0);
 	ids = idset_create(ARR_ELEMTYPE(array), -1);
 	idset_add_array(ids, array);
@@ -170,9 +158,9 @@ query_from_arguments(FunctionCallInfo fcinfo, int at, int key_column, int period
 {
 	TimestampTz moment = 0;
 
-	require_argument(fcinfo, 0, "source");
-	require_argument(fcinfo, 1, "filter");
-	require_argument(fcinfo, key_column, "key_column");
+	check_not_null(fcinfo, 0, "source");
+	check_not_null(fcinfo, 1, "filter");
+	check_not_null(fcinfo, key_column, "key_column");
 	if (!PG_ARGISNULL(at))
 		moment = PG_GETARG_TIMESTAMPTZ(at);
 	return roster_query_build(PG_GETARG_OID(0), PG_GETARG_TEXT_PP(1),
@@ -247,9 +235,9 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 	Seen		seen;
 	char	   *hash;
 
-	require_argument(fcinfo, 2, "seen_ids");
-	require_argument(fcinfo, 3, "seen_hash");
-	require_argument(fcinfo, 6, "confirmed");
+	check_not_null(fcinfo, 2, "seen_ids");
+	check_not_null(fcinfo, 3, "seen_hash");
+	check_not_null(fcinfo, 6, "confirmed");
 	seen.scope = optional_text(fcinfo, 5);
 	seen.confirmed = PG_GETARG_BOOL(6);
 	seen.ids = idset_create(query->key_type, query->key_typmod);

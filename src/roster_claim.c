@@ -133,21 +133,6 @@ lock_members(Claim *claim)
 }
 
 /*
- * Is this the error that says that a row to be locked has changed since the
- * transaction's snapshot?  Other errors have the same SQLSTATE, those of
- * SERIALIZABLE's read and write dependencies above all.
- */
-static bool
-is_concurrent_change(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE &&
-		error->message_id != NULL &&
-		(strcmp(error->message_id, "could not serialize access due to concurrent update") == 0 ||
-		 strcmp(error->message_id, "could not serialize access due to concurrent delete") == 0 ||
-		 strcmp(error->message_id, "tuple to be locked was already moved to another partition due to concurrent update") == 0);
-}
-
-/*
  * Judges an error of an attempt, which is rolled back.  Returns what comes
  * next, or raises the error again.
  */
@@ -156,7 +141,7 @@ judge_error(const Claim *claim, ErrorData *error)
 {
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && !claim->waiting)
 		return CLAIM_AGAIN;
-	if (IsolationUsesXactSnapshot() && is_concurrent_change(error))
+	if (IsolationUsesXactSnapshot() && is_row_conflict(error))
 		return CLAIM_CHANGED;
 	ReThrowError(error);
 }

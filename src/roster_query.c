@@ -42,6 +42,7 @@
 #include "filter.h"
 #include "roster_plans.h"
 #include "roster_query.h"
+#include "statement.h"
 
 /* A column of the source, and how to compare it. */
 typedef struct Column
@@ -205,24 +206,6 @@ field_operator(const Column *column, const FilterTerm *term, FilterOperator oper
 			 errmsg("type %s of field \"%s\" has no default operator %s", type, term->field, name),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("On a field of any type, field:* selects the rows that have a value.")));
-}
-
-/*
- * Appends OPERATOR(schema.name).
- */
-static void
-append_operator(StringInfo sql, Oid operator)
-{
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	Form_pg_operator form;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator %u", operator);
-	form = (Form_pg_operator) GETSTRUCT(tuple);
-	appendStringInfo(sql, "OPERATOR(%s.%s)",
-					 quote_identifier(get_namespace_name(form->oprnamespace)),
-					 NameStr(form->oprname));
-	ReleaseSysCache(tuple);
 }
 
 /*
@@ -616,6 +599,7 @@ execute(RosterQuery *query, SPIPlanPtr plan, bool read_only, IdReceiver *receive
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 
 	query->row_security = false;
+	(void) plan_uses_relation(plan, query->source);
 	foreach(cell, SPI_plan_get_plan_sources(plan))
 		query->row_security |= ((CachedPlanSource *) lfirst(cell))->dependsOnRLS;
 }

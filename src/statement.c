@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement.c
+ *	  What every statement that we prepare needs: operators that no
+ *	  search_path chooses, and the certainty that it was about the relation
+ *	  that was meant.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_operator.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+
+#include "statement.h"
+
+/*
+ * Appends an operator so that no search_path decides which it is.
+ */
+void
+append_operator(StringInfo query, Oid operator)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator %u", operator);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	appendStringInfo(query, " OPERATOR(%s.%s) ",
+					 quote_identifier(get_namespace_name(form->oprnamespace)),
+					 NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Did the plan, as it was just executed, use the relation that was meant?
+ * Raises 55000 if it used others instead: the names in its text were right
+ * before, but somebody may have renamed schemas or relations since.  Returns
+ * false if it used none, because a rule made nothing of it.
+ */
+bool
+plan_uses_relation(SPIPlanPtr plan, Oid relid)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	if (list_member_oid(source->relationOids, relid))
+		return true;
+	if (source->query_list != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation %u was renamed while a statement on it was prepared", relid),
+				 errhint("Nothing was changed. Try again.")));
+	return false;
+}

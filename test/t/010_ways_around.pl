@@ -1,0 +1,736 @@
+# Every way around the promise that SQL offers: one fate a key, for ever, and the
+# row as its ledger says. Each way is tried on a fresh table, by each role that
+# might try it, over a connection of its own. It is refused, with the SQLSTATE
+# that is noted here, and has changed nothing; or it goes through and has done
+# no harm; or it is a limit, and what it leaves behind is noted here too.
+#
+# The outcomes are written as a table, which docs/ways-around.md has to equal:
+#
+#   WAYS_AROUND=docs/ways-around.md   the file to write it to
+
+use strict;
+use warnings;
+
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('ways');
+$node->init;
+$node->append_conf('postgresql.conf', "fsync = off\nmax_prepared_transactions = 5\n");
+$node->start;
+
+# ann owns the table, wes may do everything with its rows and put triggers on
+# it, sam may create tables of his own beside it.
+my $root = $node->safe_psql('postgres', 'SELECT current_user');
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION petition_cas;
+	CREATE ROLE ann LOGIN; CREATE ROLE wes LOGIN; CREATE ROLE sam LOGIN; CREATE ROLE ann_too;
+	GRANT ann_too TO ann;
+	GRANT CREATE ON DATABASE postgres TO ann;
+	ALTER DATABASE postgres SET search_path = w, public;
+	ALTER DATABASE postgres SET client_min_messages = error});
+
+my @all = ('wes', 'ann', $root);
+my @owner = ('ann', $root);
+my %who = (
+	"@all" => 'anybody', "@owner" => 'owner, superuser', 'ann' => 'owner', 'wes' => 'writer',
+	'sam' => 'stranger', $root => 'superuser', 'wes sam' => 'others', 'wes ann' => 'writer, owner', "wes sam ann" => 'all but superusers');
+
+my %condition = (
+	PF002 => 'already fated', PF003 => 'invalid transition', PF006 => 'protected',
+	21000 => 'cardinality violation', 22023 => 'unknown state', 23502 => 'not null', 23505 => 'unique violation',
+	42501 => 'insufficient privilege', '42P01' => 'undefined table', 42703 => 'undefined column',
+	42710 => 'duplicate object', 42804 => 'wrong type', 42809 => 'wrong object type',
+	55000 => 'not in prerequisite state', 55006 => 'object in use', '39P01' => 'trigger protocol violated',
+	'0A000' => 'not supported', '2BP01' => 'others depend on it', '42P07' => 'exists already',
+	'42P16' => 'invalid table definition', 23514 => 'check violation', PF004 => 'not found');
+
+my $fixture = q{
+	CREATE TABLE t (id int PRIMARY KEY, state text, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	GRANT ALL ON t TO wes;
+	INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft');
+	UPDATE t SET state = 'won' WHERE id = 1;
+};
+my $fixture_left = '1 won/won, 2 open/-, 3 draft/-';
+
+my $partitioned = q{
+	CREATE TABLE t (id int PRIMARY KEY, state text, note text) PARTITION BY RANGE (id);
+	CREATE TABLE t_low PARTITION OF t FOR VALUES FROM (0) TO (10);
+	CREATE TABLE t_high PARTITION OF t FOR VALUES FROM (10) TO (20);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	GRANT ALL ON t, t_low, t_high TO wes;
+	INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft');
+	UPDATE t SET state = 'won' WHERE id = 1;
+};
+
+my $enum = q{
+	CREATE TYPE stage AS ENUM ('draft', 'open', 'won', 'lost');
+	CREATE TABLE t (id int PRIMARY KEY, state stage, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	GRANT ALL ON t TO wes;
+	INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft');
+	UPDATE t SET state = 'won' WHERE id = 1;
+};
+
+my $typed = q{
+	CREATE TYPE row_type AS (id int, state text, note text);
+	CREATE TABLE t OF row_type (PRIMARY KEY (id));
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	GRANT ALL ON t TO wes;
+	INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft');
+	UPDATE t SET state = 'won' WHERE id = 1;
+};
+
+my $rows = q{SELECT string_agg(format('%s %s/%s', coalesce(t.id, f.id), coalesce(t.state::text, '-'), coalesce(f.fate, '-')),
+	', ' ORDER BY coalesce(t.id, f.id)) FROM t FULL JOIN t_fates f ON f.id = t.id};
+my $problems = q{SELECT string_agg(concat_ws(': ', key, problem), '; ' ORDER BY key, problem) FROM verify_fates('t')};
+
+my @table;
+
+# Begins anew, with what the way sets up.
+sub set_up
+{
+	my ($way) = @_;
+	my $before = $way->{before} // '';
+	my $super = $way->{before_super} // '';
+	my $start = $way->{fixture} // $fixture;
+
+	$node->safe_psql('postgres', qq{
+		SET petition_cas.allow_unguard = on;
+		DROP SCHEMA IF EXISTS w, x, evil CASCADE;
+		RESET petition_cas.allow_unguard;
+		CREATE SCHEMA w AUTHORIZATION ann;
+		CREATE SCHEMA x AUTHORIZATION ann;
+		GRANT USAGE ON SCHEMA w TO wes, sam;
+		GRANT CREATE ON SCHEMA w TO sam, ann_too;
+		SET SESSION AUTHORIZATION ann;
+		$start
+		$before;
+		RESET SESSION AUTHORIZATION;
+		$super});
+	return;
+}
+
+# Tries one way as one role; returns the SQLSTATE of the first error, or 'ok'.
+# An error counts only in the last line of the attack: what leads there works.
+sub attack
+{
+	my ($way, $role) = @_;
+	my @lines = grep { /\S/ } split /\n/, $way->{sql};
+	my $last = $way->{sql} =~ /FROM stdin/ ? join("\n", splice @lines) : pop(@lines) . ';';
+	my $script = join "\n", '\set VERBOSITY verbose', @lines, '\echo so far', $last, '\echo through', '';
+	my ($code, $out, $error) = $node->psql('postgres', $script,
+		on_error_stop => 1, extra_params => [ '-U', $role ], timeout => 60);
+
+	return "only the set-up: $error" unless $out =~ /^so far$/m;
+	return 'ok' if $out =~ /^through$/m;
+	return $error =~ /(?:ERROR|FATAL):\s+(\w{5}):/ ? $1 : $error;
+}
+
+# Asks a question as the superuser; returns the answer, or the error.
+sub ask
+{
+	my ($code, $out, $error) = $node->psql('postgres', $_[0]);
+	return $code == 0 && $error eq '' ? $out : $error;
+}
+
+# Tries a way as each of its roles and notes the outcome.
+sub try_way
+{
+	my ($group, $name, $roles, $expected, $sql, %way) = @_;
+	my $left = $way{left} // $fixture_left;
+	my $told = $expected eq 'ok' ? '' : "`$expected` $condition{$expected}";
+
+	$way{sql} = $sql;
+	for my $role (@$roles)
+	{
+		my $as = $role eq $root ? 'superuser' : $role;
+
+		set_up(\%way);
+		is(attack(\%way, $role), $expected, "$group: $name, as $as: outcome");
+		ask($way{after}) if $way{after};
+		is(ask($way{rows} // $rows), $left, "$group: $name, as $as: rows and ledger");
+		is(ask($problems), $way{problems} // '', "$group: $name, as $as: verify_fates")
+		  unless $way{no_verify};
+	}
+	$told .= ($told ? '; ' : '') . $way{note} if $way{note};
+	push @table, [ $group, $name, $who{"@$roles"} // "@$roles", $told ];
+	return;
+}
+
+my $group;
+sub refused { my ($name, $roles, $code, $sql, @more) = @_; return try_way($group, $name, $roles, $code, $sql, @more); }
+# goes through, and keeps the promise
+sub harmless { my ($name, $roles, $note, $sql, @more) = @_; return try_way($group, $name, $roles, 'ok', $sql, note => "no harm: $note", @more); }
+# goes through, and does not
+sub limit { my ($name, $roles, $note, $sql, @more) = @_; return try_way($group, $name, $roles, 'ok', $sql, note => "**limit**: $note", @more); }
+
+# --- Writing rows -----------------------------------------------------------
+
+$group = 'Writing rows';
+
+refused '`UPDATE` of a fate to another fate', \@all, 'PF002', q{UPDATE t SET state = 'lost' WHERE id = 1};
+refused '`UPDATE` of a fate back to an open state', \@all, 'PF002', q{UPDATE t SET state = 'open' WHERE id = 1};
+refused '`UPDATE` of a fate to null', \@all, 'PF002', q{UPDATE t SET state = NULL WHERE id = 1};
+refused '`UPDATE` of an open state to null', \@all, '23502', q{UPDATE t SET state = NULL WHERE id = 2};
+refused '`INSERT` without a state', \@all, '23502', q{INSERT INTO t (id) VALUES (4)};
+refused 'a state that the lifecycle does not know', \@all, '22023', q{UPDATE t SET state = 'reopened' WHERE id = 2};
+refused 'the same by `INSERT`', \@all, '22023', q{INSERT INTO t VALUES (4, 'reopened')};
+refused 'a transition off the lifecycle', \@all, 'PF003', q{UPDATE t SET state = 'won' WHERE id = 3};
+refused 'an upsert', \@all, 'PF002',
+  q{INSERT INTO t VALUES (1, 'lost') ON CONFLICT (id) DO UPDATE SET state = excluded.state};
+refused '`MERGE` that updates', \@all, 'PF002',
+  q{MERGE INTO t USING (VALUES (1)) v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET state = 'lost'};
+refused '`MERGE` that deletes', \@all, 'PF006',
+  q{MERGE INTO t USING (VALUES (1)) v (id) ON t.id = v.id WHEN MATCHED THEN DELETE};
+refused '`MERGE` that updates a row twice', \@all, '21000',
+  q{MERGE INTO t USING (VALUES ('won'), ('lost')) v (fate) ON t.id = 2 WHEN MATCHED THEN UPDATE SET state = v.fate};
+harmless '`UPDATE ... FROM` that offers two fates for a row', \@all, 'one is stored',
+  q{UPDATE t SET state = v.fate FROM (VALUES ('won'), ('won')) v (fate) WHERE id = 2}, left => '1 won/won, 2 won/won, 3 draft/-';
+refused 'a writable CTE', \@all, 'PF002',
+  q{WITH x AS (UPDATE t SET state = 'lost' WHERE id = 1 RETURNING id) SELECT * FROM x};
+refused 'a writable CTE that deletes and inserts again', \@all, 'PF006',
+  q{WITH x AS (DELETE FROM t WHERE id = 1 RETURNING id) INSERT INTO t SELECT id, 'lost' FROM x};
+harmless 'two writable CTEs that give one row two fates', \@all, 'the server stores the first',
+  q{WITH x AS (UPDATE t SET state = 'won' WHERE id = 2 RETURNING id), y AS (UPDATE t SET state = 'lost' WHERE id = 2 RETURNING id) SELECT * FROM x, y},
+  left => '1 won/won, 2 won/won, 3 draft/-';
+harmless 'two calls in one statement', \@all, 'the second one is told `already_fated`',
+  q{SELECT a.outcome || b.outcome, 1 / (a.outcome || b.outcome = 'assignedalready_fated')::int FROM try_compare_and_swap(null::t, '2', 'open', 'won') a, LATERAL (SELECT * FROM try_compare_and_swap(null::t, '2', 'open', left('lost' || a.outcome, 4))) b},
+  left => '1 won/won, 2 won/won, 3 draft/-';
+refused 'an updatable view', \@all, 'PF002', q{UPDATE v SET state = 'lost' WHERE id = 1},
+  before => 'CREATE VIEW v AS SELECT * FROM t; GRANT ALL ON v TO wes';
+refused 'a rule on another table', \@all, 'PF002', q{INSERT INTO other VALUES (1)},
+  before => q{CREATE TABLE other (id int); GRANT ALL ON other TO wes; CREATE RULE r AS ON INSERT TO other DO ALSO UPDATE t SET state = 'lost' WHERE id = new.id};
+refused 'a rule on the table that does something else instead of a swap', \@all, '0A000',
+  q{SELECT compare_and_swap(null::t, '2', 'open', 'won')},
+  before => q{CREATE RULE r AS ON UPDATE TO t DO INSTEAD NOTHING};
+refused '`COPY` of a fated row again', \@all, '23505', "COPY t FROM stdin;\n1\tlost\t\\N\n\\.";
+refused '`COPY` of an unknown state', \@all, '22023', "COPY t FROM stdin;\n4\treopened\t\\N\n\\.";
+refused '`COPY ... WITH (FREEZE)` after `TRUNCATE`', \@all, 'PF006', "BEGIN; TRUNCATE t; COPY t FROM stdin WITH (FREEZE);\n1\tlost\t\\N\n\\.";
+refused '`DELETE` of a fated row', \@all, 'PF006', q{DELETE FROM t WHERE id = 1};
+refused '`DELETE` and `INSERT` in a block that catches errors', \@all, '23505',
+  q{DO $$ BEGIN BEGIN DELETE FROM t WHERE id = 1; EXCEPTION WHEN OTHERS THEN END; INSERT INTO t VALUES (1, 'lost'); END $$};
+harmless '`DELETE` of a row without a fate, and `INSERT` of the key again', \@all, 'it still gets one fate',
+  q{DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (2, 'open'); UPDATE t SET state = 'lost' WHERE id = 2},
+  left => '1 won/won, 2 lost/lost, 3 draft/-';
+refused 'a change of the key of a fated row', \@all, 'PF006', q{UPDATE t SET id = 11 WHERE id = 1};
+refused 'a change of the key of an open row', \@all, 'PF006', q{UPDATE t SET id = 11 WHERE id = 2};
+refused 'a key and a state in one', \@all, 'PF006', q{UPDATE t SET id = 11, state = 'lost' WHERE id = 2};
+refused '`TRUNCATE`', \@all, 'PF006', q{TRUNCATE t};
+refused '`TRUNCATE ... CASCADE` of a table that it refers to', \@owner, 'PF006', q{TRUNCATE other CASCADE},
+  before => q{CREATE TABLE other (id int PRIMARY KEY); ALTER TABLE t ADD other int REFERENCES other};
+refused '`ON DELETE CASCADE`', \@owner, 'PF006', q{DELETE FROM other},
+  before => q{CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (7);
+	ALTER TABLE t ADD other int REFERENCES other ON DELETE CASCADE; UPDATE t SET other = 7 WHERE id = 1};
+refused '`ON UPDATE CASCADE` into the key', \@owner, 'PF006', q{UPDATE other SET id = id + 100},
+  before => q{CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other SELECT id FROM t;
+	ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other ON UPDATE CASCADE};
+refused '`ON UPDATE CASCADE` into the state', \@owner, 'PF002', q{UPDATE states SET name = 'lost' WHERE name = 'won'},
+  before => q{CREATE TABLE states (name text PRIMARY KEY); INSERT INTO states VALUES ('draft'), ('open'), ('won');
+	ALTER TABLE t ADD FOREIGN KEY (state) REFERENCES states ON UPDATE CASCADE};
+refused '`ON DELETE SET NULL` into the state', \@owner, 'PF002', q{DELETE FROM states WHERE name = 'won'},
+  before => q{CREATE TABLE states (name text PRIMARY KEY); INSERT INTO states VALUES ('draft'), ('open'), ('won');
+	ALTER TABLE t ADD FOREIGN KEY (state) REFERENCES states ON DELETE SET NULL};
+refused '`ON DELETE SET DEFAULT` into the state', \@owner, 'PF002', q{DELETE FROM states WHERE name = 'won'},
+  before => q{CREATE TABLE states (name text PRIMARY KEY); INSERT INTO states VALUES ('draft'), ('open'), ('won');
+	ALTER TABLE t ALTER state SET DEFAULT 'open'; ALTER TABLE t ADD FOREIGN KEY (state) REFERENCES states ON DELETE SET DEFAULT};
+refused 'a cursor and `WHERE CURRENT OF`', \@all, 'PF002',
+  "BEGIN; DECLARE c CURSOR FOR SELECT * FROM t WHERE id = 1 FOR UPDATE; FETCH c;\nUPDATE t SET state = 'lost' WHERE CURRENT OF c";
+refused 'savepoints: to roll the winner back, keep its ledger row', \@all, 'PF002',
+  "BEGIN; SAVEPOINT s; UPDATE t SET state = 'lost' WHERE id = 2; ROLLBACK TO s; UPDATE t SET state = 'won' WHERE id = 2; RELEASE s;\nUPDATE t SET state = 'lost' WHERE id = 2";
+harmless 'a loop that tries each fate and catches the errors', \@all, 'the first one stays', q{
+	DO $$ DECLARE f text; BEGIN FOREACH f IN ARRAY '{won,lost,open,won}'::text[] LOOP BEGIN UPDATE t SET state = f WHERE id = 2; EXCEPTION WHEN OTHERS THEN END; END LOOP; END $$},
+  left => '1 won/won, 2 won/won, 3 draft/-';
+harmless '`SET CONSTRAINTS ALL DEFERRED`', \@all, 'the guard does not wait for the commit', q{
+	BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE t SET state = 'won' WHERE id = 2; DO $$ BEGIN UPDATE t SET state = 'lost' WHERE id = 2; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$; COMMIT},
+  left => '1 won/won, 2 won/won, 3 draft/-';
+refused 'a prepared statement from before a change of the lifecycle', \@owner, 'PF002',
+  "PREPARE u AS UPDATE t SET state = 'lost' WHERE id = 1;\nSELECT extend_lifecycle('t', '{\"open\": [\"void\"]}');\nEXECUTE u";
+refused 'a `SECURITY DEFINER` function of the owner', ['wes'], 'PF002', q{SELECT f()},
+  before => q{CREATE FUNCTION f() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ UPDATE t SET state = 'lost' WHERE id = 1 $$};
+refused 'a prepared transaction holds the fate', \@all, 'PF002',
+  "BEGIN; UPDATE t SET state = 'won' WHERE id = 2; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';\nUPDATE t SET state = 'lost' WHERE id = 2",
+  left => '1 won/won, 2 won/won, 3 draft/-';
+refused 'an import (`INSERT` with its fate) of a key that the ledger gives another', \@all, 'PF002',
+  q{INSERT INTO t VALUES (9, 'lost')}, before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3')},
+  left => '1 won/won, 2 open/-, 3 draft/-, 9 -/won', problems => '9: the ledger holds the fate "won", but the row is gone';
+limit 'change other columns of a fated row', \@all, 'the guard judges the key and the state',
+  q{UPDATE t SET note = 'changed' WHERE id = 1};
+
+# --- Triggers of others -----------------------------------------------------
+
+$group = 'Triggers';
+my $set_state = q{CREATE FUNCTION set_state() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.state := tg_argv[0]; RETURN new; END'; GRANT EXECUTE ON FUNCTION set_state TO wes;};
+
+refused 'a `BEFORE` trigger, named to fire last, that changes a fate', \@all, 'PF002', q{UPDATE t SET note = 'x' WHERE id = 1},
+  before => "$set_state CREATE TRIGGER zzz BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION set_state('lost')";
+refused 'the same that goes off the lifecycle', \@all, 'PF003', q{UPDATE t SET state = 'open' WHERE id = 3},
+  before => "$set_state CREATE TRIGGER zzz BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION set_state('won')";
+refused 'a `BEFORE` trigger that gives a swap another end', \@all, '55000', q{SELECT compare_and_swap(null::t, '2', 'open', 'won')},
+  before => "$set_state CREATE TRIGGER zzz BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION set_state('lost')";
+refused 'a `BEFORE` trigger that suppresses a swap', \@all, '55000', q{SELECT compare_and_swap(null::t, '2', 'open', 'won')},
+  before => q{CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'; CREATE TRIGGER zzz BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION nothing()};
+refused 'an `AFTER` trigger, named to fire first, that updates the row again', \@all, 'PF002', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE t SET state = ''lost'' WHERE id = new.id AND state = ''won''; RETURN null; END';
+	CREATE TRIGGER aaa AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION again()};
+refused 'a trigger on the ledger that updates the row again', \@all, 'PF002', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN UPDATE t SET state = ''lost'' WHERE id = new.id; RETURN null; END';
+	CREATE TRIGGER aaa AFTER INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION again()};
+refused 'a trigger on the ledger that suppresses its row', \@all, '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'; CREATE TRIGGER aaa BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION nothing()};
+refused 'a trigger on the ledger that changes the fate', \@all, '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.fate := ''lost''; RETURN new; END'; CREATE TRIGGER aaa BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION other()};
+refused 'a trigger on the ledger that changes the key', \@all, '55000', q{INSERT INTO t VALUES (4, 'won')},
+  before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.id := 99; RETURN new; END'; CREATE TRIGGER aaa BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION other()};
+refused 'a rule on the ledger that sends its rows elsewhere', \@all, '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE TABLE other (LIKE t_fates); CREATE RULE r AS ON INSERT TO t_fates DO INSTEAD INSERT INTO other VALUES (new.*)};
+refused '`DISABLE TRIGGER` of the guard', \@owner, 'PF006', q{ALTER TABLE t DISABLE TRIGGER petition_cas_guard};
+refused '`DISABLE TRIGGER ALL`', [$root], 'PF006', q{ALTER TABLE t DISABLE TRIGGER ALL};
+refused '`DISABLE TRIGGER USER`', \@owner, 'PF006', q{ALTER TABLE t DISABLE TRIGGER USER};
+refused '`DISABLE TRIGGER` against `TRUNCATE`', \@owner, 'PF006', q{ALTER TABLE t DISABLE TRIGGER petition_cas_truncate};
+refused '`ENABLE TRIGGER ALL`', \@owner, 'PF006', q{ALTER TABLE t ENABLE TRIGGER ALL};
+refused '`ENABLE TRIGGER` of the guard (no longer `ALWAYS`)', \@owner, 'PF006', q{ALTER TABLE t ENABLE TRIGGER petition_cas_guard};
+refused '`ENABLE REPLICA TRIGGER`', \@owner, 'PF006', q{ALTER TABLE t ENABLE REPLICA TRIGGER petition_cas_guard};
+refused '`DROP TRIGGER`', \@owner, 'PF006', q{DROP TRIGGER petition_cas_guard ON t};
+refused '`DROP TRIGGER` against `TRUNCATE`', \@owner, 'PF006', q{DROP TRIGGER petition_cas_truncate ON t};
+refused '`ALTER TRIGGER ... RENAME`', \@owner, 'PF006', q{ALTER TRIGGER petition_cas_guard ON t RENAME TO guard};
+refused '`CREATE OR REPLACE TRIGGER` with a lifecycle that reopens a fate', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"], "won": ["open"]}')};
+refused '`CREATE OR REPLACE TRIGGER` with another ledger', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'other', '{"open": ["won", "lost"]}')};
+refused '`CREATE OR REPLACE TRIGGER ... WHEN (false)`', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"]}')};
+refused '`CREATE OR REPLACE TRIGGER` for other events', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"]}')};
+refused '`CREATE OR REPLACE TRIGGER` with another function', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION other()},
+  before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
+refused '`CREATE OR REPLACE TRIGGER` with another function, against `TRUNCATE`', \@all, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON t EXECUTE FUNCTION other()},
+  before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
+refused 'a second guard under another name', \@all, 'PF006',
+  q{CREATE TRIGGER zzz AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"]}')};
+refused 'a guard that is a deferred constraint trigger', \@owner, 'PF006',
+  q{CREATE CONSTRAINT TRIGGER zzz AFTER INSERT OR UPDATE OR DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"]}')};
+refused 'a way out of a fate by `extend_lifecycle`', \@owner, 'PF006', q{SELECT extend_lifecycle('t', '{"won": ["open"]}')};
+refused '`ungovern` and `govern` with a lifecycle that reopens a fate', \@owner, '55000',
+  "BEGIN; SELECT ungovern('t');\nSELECT govern('t', '{\"draft\": [\"open\"], \"open\": [\"won\", \"lost\"], \"won\": [\"open\"]}')";
+refused '`ungovern`, change a fate, `govern`', \@owner, '55000',
+  "BEGIN; SELECT ungovern('t'); UPDATE t SET state = 'lost' WHERE id = 1;\nSELECT govern('t', '{\"draft\": [\"open\"], \"open\": [\"won\", \"lost\"]}')";
+limit '`ungovern`, delete a fated row, `govern`, insert the key again', \@owner, 'the row is open again, but gets no second fate (`PF002`)',
+  "SELECT ungovern('t'); DELETE FROM t WHERE id = 1;\nSELECT govern('t', '{\"draft\": [\"open\"], \"open\": [\"won\", \"lost\"]}'); INSERT INTO t VALUES (1, 'open'); DO \$\$ BEGIN UPDATE t SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END \$\$",
+  left => '1 open/won, 2 open/-, 3 draft/-', problems => q{1: the row's state is "open", but the ledger holds the fate "won"};
+limit '`ungovern` and change rows', \@owner, 'nothing is kept any more; the ledger stays, and is not taken over by `govern` until each row agrees',
+  q{SELECT ungovern('t'); UPDATE t SET state = 'lost' WHERE id = 1}, left => '1 lost/won, 2 open/-, 3 draft/-', no_verify => 1;
+limit '`ungovern`, drop the ledger, `govern`', \@owner, 'the fates of the rows are recorded anew, others are lost',
+  q{SELECT ungovern('t'); DROP TABLE t_fates; UPDATE t SET state = 'lost' WHERE id = 1; SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')},
+  left => '1 lost/lost, 2 open/-, 3 draft/-';
+
+# --- The replica role and other settings ------------------------------------
+
+$group = 'Settings';
+my $replica = 'SET session_replication_role = replica;';
+my $grant = 'GRANT SET ON PARAMETER session_replication_role TO ann, wes';
+my $revoke = 'REVOKE SET ON PARAMETER session_replication_role FROM ann, wes';
+
+refused '`session_replication_role = replica`', [ 'wes', 'sam', 'ann' ], '42501', 'SET session_replication_role = replica';
+for my $way (
+	[ '`UPDATE` of a fate', 'PF002', q{UPDATE t SET state = 'lost' WHERE id = 1} ],
+	[ '`DELETE` of a fated row', 'PF006', q{DELETE FROM t WHERE id = 1} ],
+	[ 'a transition off the lifecycle', 'PF003', q{UPDATE t SET state = 'won' WHERE id = 3} ],
+	[ 'a change of the key', 'PF006', q{UPDATE t SET id = 11 WHERE id = 1} ],
+	[ '`TRUNCATE`', 'PF006', 'TRUNCATE t' ])
+{
+	refused "under the replica role: $way->[0]", \@all, $way->[1], "$replica\n$way->[2]", before_super => $grant, after => $revoke;
+}
+refused 'under the replica role: change the ledger', \@owner, 'PF006', "$replica\nUPDATE t_fates SET fate = 'lost'", before_super => $grant, after => $revoke;
+refused 'under the replica role: weaken the guard', \@owner, 'PF006', "$replica\nALTER TABLE t DISABLE TRIGGER USER", before_super => $grant, after => $revoke;
+limit 'under the replica role (superusers, and whom they granted it): give a row its fate', \@all, 'it is not recorded; `verify_fates` tells, `backfill_fates` adds it',
+  "$replica UPDATE t SET state = 'lost' WHERE id = 2", before_super => $grant, after => $revoke,
+  left => '1 won/won, 2 lost/-, 3 draft/-', problems => '2: the row has the fate "lost", but the ledger has no row for it; backfill_fates adds it';
+limit 'the same: insert a row with its fate, or in no known state', \@all, 'it is neither judged nor recorded; `verify_fates` tells',
+  "$replica INSERT INTO t VALUES (4, 'won'), (5, 'reopened')", before_super => $grant, after => $revoke,
+  left => '1 won/won, 2 open/-, 3 draft/-, 4 won/-, 5 reopened/-',
+  problems => q{4: the row has the fate "won", but the ledger has no row for it; backfill_fates adds it; 5: the row's state "reopened" is not in the lifecycle};
+refused '`petition_cas.allow_unguard = on`', [ 'wes', 'sam', 'ann' ], '42501', "SELECT roster_hash('{1}'::int[]);\nSET petition_cas.allow_unguard = on";
+refused 'the same before the module is loaded in the session', ['ann'], 'PF006', "SET petition_cas.allow_unguard = on;\nALTER TABLE t DISABLE TRIGGER USER";
+refused 'the same in the options of the connection', ['ann'], 'PF006', "\\c -reuse-previous=on 'options=''-c petition_cas.allow_unguard=on'''\nALTER TABLE t DISABLE TRIGGER USER";
+refused '`ALTER ROLE ... SET petition_cas.allow_unguard = on`', [ 'wes', 'ann' ], '42501', 'ALTER ROLE CURRENT_USER SET petition_cas.allow_unguard = on';
+limit 'with `allow_unguard`: disable the guard, change a fate', [$root], '`verify_fates` tells; the ledger still admits one fate',
+  q{SET petition_cas.allow_unguard = on; ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET state = 'lost' WHERE id = 1},
+  left => '1 lost/won, 2 open/-, 3 draft/-',
+  problems => '1: the row has the fate "lost", but the ledger holds "won"; trigger "petition_cas_guard" of relation "t" is disabled; trigger "petition_cas_truncate" of relation "t" is disabled';
+limit 'the same, `allow_unguard` being granted', ['ann'], 'as above',
+  q{SET petition_cas.allow_unguard = on; ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET state = 'lost' WHERE id = 1},
+  before_super => 'GRANT SET ON PARAMETER petition_cas.allow_unguard TO ann', after => 'REVOKE SET ON PARAMETER petition_cas.allow_unguard FROM ann',
+  left => '1 lost/won, 2 open/-, 3 draft/-',
+  problems => '1: the row has the fate "lost", but the ledger holds "won"; trigger "petition_cas_guard" of relation "t" is disabled; trigger "petition_cas_truncate" of relation "t" is disabled';
+refused 'disable the event triggers', [ 'wes', 'sam', 'ann' ], '42501', 'ALTER EVENT TRIGGER petition_cas_ddl DISABLE';
+limit 'disable the event triggers, then the guard', [$root], '`verify_fates` tells; the ledger still admits one fate',
+  q{ALTER EVENT TRIGGER petition_cas_ddl DISABLE; ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET state = 'lost' WHERE id = 1},
+  after => 'ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS',
+  left => '1 lost/won, 2 open/-, 3 draft/-',
+  problems => '1: the row has the fate "lost", but the ledger holds "won"; trigger "petition_cas_guard" of relation "t" is disabled; trigger "petition_cas_truncate" of relation "t" is disabled';
+limit 'set `petition_cas.actor`', ['wes'], '`assigned_by` is what the caller says', q{SET petition_cas.actor = 'ann'; UPDATE t SET state = 'won' WHERE id = 2},
+  left => '1 won/won, 2 won/won, 3 draft/-';
+
+# --- DDL on the table -------------------------------------------------------
+
+$group = 'DDL on the table';
+
+refused '`DROP COLUMN` state', \@owner, 'PF006', 'ALTER TABLE t DROP COLUMN state';
+refused '`DROP COLUMN` id', \@owner, 'PF006', 'ALTER TABLE t DROP COLUMN id CASCADE';
+refused '`DROP COLUMN` and `ADD COLUMN` in one', \@owner, 'PF006', q{ALTER TABLE t DROP COLUMN state, ADD COLUMN state text DEFAULT 'open'};
+refused 'the same with the key', \@owner, 'PF006', q{ALTER TABLE t DROP COLUMN id, ADD COLUMN id serial PRIMARY KEY};
+refused '`RENAME COLUMN` state', \@owner, 'PF006', 'ALTER TABLE t RENAME state TO status';
+refused '`RENAME COLUMN` id', \@owner, 'PF006', 'ALTER TABLE t RENAME id TO number';
+refused '`ALTER COLUMN` state `TYPE`', \@owner, 'PF006', 'ALTER TABLE t ALTER state TYPE varchar(20)';
+refused '`ALTER COLUMN` state to the same type, with `USING`', \@owner, 'PF006', q{ALTER TABLE t ALTER state TYPE text USING 'open'};
+refused '`ALTER COLUMN` id to the same type, with `USING`', \@owner, 'PF006', 'ALTER TABLE t ALTER id TYPE int USING id + 100';
+refused '`ALTER COLUMN` id `DROP NOT NULL`', \@owner, 'PF006', 'ALTER TABLE t ALTER id DROP NOT NULL',
+  fixture => q{CREATE TABLE t (id int UNIQUE NOT NULL, state text, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft'); UPDATE t SET state = 'won' WHERE id = 1};
+refused '`DROP CONSTRAINT` of the primary key', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT t_pkey';
+refused 'a deferrable key in place of the primary key', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT t_pkey, ADD UNIQUE (id) DEFERRABLE';
+harmless 'replace the primary key by another', \@owner, 'it is a key as good', 'ALTER TABLE t DROP CONSTRAINT t_pkey, ADD CONSTRAINT t_key PRIMARY KEY (id)';
+refused '`SET SCHEMA`', \@owner, 'PF006', 'ALTER TABLE t SET SCHEMA x';
+refused '`SET SCHEMA` to where an empty ledger waits', \@owner, 'PF006', 'ALTER TABLE t SET SCHEMA x',
+  before => q{CREATE TABLE x.t (id int PRIMARY KEY, state text); SELECT govern('x.t', '{"open": ["won", "lost"]}'); DROP TABLE x.t};
+harmless '`RENAME` of the table', \@owner, 'the guard goes along', q{ALTER TABLE t RENAME TO u; DO $$ BEGIN UPDATE u SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
+  after => 'ALTER TABLE w.u RENAME TO t';
+harmless '`RENAME` of the schema', \@owner, 'the guard goes along',
+  q{ALTER SCHEMA w RENAME TO w2; DO $$ BEGIN UPDATE w2.t SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$; UPDATE w2.t SET state = 'lost' WHERE id = 2},
+  after => 'ALTER SCHEMA w2 RENAME TO w', left => '1 won/won, 2 lost/lost, 3 draft/-';
+refused 'an inheritance child', \@owner, 'PF006', 'CREATE TABLE child () INHERITS (t)';
+refused '`INHERIT` by another table', \@owner, 'PF006', 'ALTER TABLE other INHERIT t', before => 'CREATE TABLE other (LIKE t)';
+refused '`INHERIT` from another table', \@owner, 'PF006', 'ALTER TABLE t INHERIT other', before => 'CREATE TABLE other (LIKE t)';
+refused '`ATTACH PARTITION` to another table', \@owner, 'PF006', 'ALTER TABLE other ATTACH PARTITION t DEFAULT',
+  before => 'CREATE TABLE other (LIKE t) PARTITION BY LIST (id)';
+refused '`govern` an inheritance child', \@owner, '42809', q{SELECT govern('child', '{"open": ["won", "lost"]}')},
+  before => 'CREATE TABLE other (id int PRIMARY KEY, state text); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (other)';
+refused 'a rule that makes the table a view', \@owner, '55000', q{CREATE RULE "_RETURN" AS ON SELECT TO t DO INSTEAD SELECT 1 AS id, 'lost'::text AS state, ''::text AS note}
+  if $node->pg_version < 16;
+refused 'typed table: `ALTER TYPE ... ALTER ATTRIBUTE`', \@owner, 'PF006', 'ALTER TYPE row_type ALTER ATTRIBUTE state TYPE varchar CASCADE', fixture => $typed;
+refused 'typed table: `RENAME ATTRIBUTE`', \@owner, 'PF006', 'ALTER TYPE row_type RENAME ATTRIBUTE state TO status CASCADE', fixture => $typed;
+refused 'typed table: `DROP ATTRIBUTE`, and `ADD ATTRIBUTE` in one', \@owner, 'PF006',
+  'ALTER TYPE row_type DROP ATTRIBUTE state CASCADE, ADD ATTRIBUTE state text CASCADE', fixture => $typed;
+refused 'enum: `RENAME VALUE`', \@owner, 'PF006', q{ALTER TYPE stage RENAME VALUE 'won' TO 'reopened'}, fixture => $enum;
+refused 'enum: `DROP TYPE ... CASCADE`', \@owner, 'PF006', 'DROP TYPE stage CASCADE', fixture => $enum;
+harmless 'enum: a cast of the owner', \@owner, 'no cast of a user is used',
+  q{CREATE FUNCTION cast_it(stage) RETURNS text LANGUAGE sql AS $$ SELECT 'open'::text $$; CREATE CAST (stage AS text) WITH FUNCTION cast_it(stage) AS ASSIGNMENT; SELECT compare_and_swap(null::t, '2', 'open', 'won'); DROP CAST (stage AS text)},
+  fixture => $enum, left => '1 won/won, 2 won/won, 3 draft/-';
+harmless '`DROP OWNED BY` another role', [$root], 'what it owns is not this', 'DROP OWNED BY sam';
+harmless '`CLUSTER`, `VACUUM FULL`, `REINDEX`', \@owner, 'rows stay what they are', "CLUSTER t USING t_pkey;\nVACUUM FULL t;\nREINDEX TABLE t_fates";
+harmless 'a default for the state that is a fate', \@owner, 'it is recorded', q{ALTER TABLE t ALTER state SET DEFAULT 'won'; INSERT INTO t (id) VALUES (4)},
+  left => '1 won/won, 2 open/-, 3 draft/-, 4 won/won';
+limit '`SET UNLOGGED`', \@owner, 'a crash empties the table, not the ledger', 'ALTER TABLE t SET UNLOGGED';
+limit '`DROP TABLE`', \@owner, 'the ledger stays; a new table of that name takes it over',
+  q{SET ROLE ann; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, state text); SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); DO $$ BEGIN INSERT INTO t VALUES (1, 'lost'); RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
+  left => '1 -/won', problems => '1: the ledger holds the fate "won", but the row is gone';
+limit '`DROP TABLE` of the table and its ledger in one, `DROP SCHEMA CASCADE`', \@owner, 'all is gone, as it is said', 'DROP TABLE t, t_fates',
+  rows => q{SELECT to_regclass('t') IS NULL AND to_regclass('t_fates') IS NULL}, left => 't', no_verify => 1;
+
+# --- Partitions -------------------------------------------------------------
+
+$group = 'Partitions';
+
+refused '`UPDATE` of a fate in its partition', \@all, 'PF002', q{UPDATE t_low SET state = 'lost' WHERE id = 1}, fixture => $partitioned;
+refused '`UPDATE` that moves a fated row', \@all, 'PF006', 'UPDATE t SET id = 11 WHERE id = 1', fixture => $partitioned;
+refused '`TRUNCATE` of the whole', \@all, 'PF006', 'TRUNCATE t', fixture => $partitioned;
+refused '`DISABLE TRIGGER` on a partition', \@owner, 'PF006', 'ALTER TABLE t_low DISABLE TRIGGER USER', fixture => $partitioned;
+refused '`DROP TRIGGER` on a partition', \@owner, '2BP01', 'DROP TRIGGER petition_cas_guard ON t_low', fixture => $partitioned;
+refused '`DETACH`, change a fate, `ATTACH`', \@owner, '55000',
+  "ALTER TABLE t DETACH PARTITION t_low; UPDATE t_low SET state = 'lost' WHERE id = 1;\nALTER TABLE t ATTACH PARTITION t_low FOR VALUES FROM (0) TO (10)",
+  fixture => $partitioned, after => q{UPDATE t_low SET state = 'won' WHERE id = 1; ALTER TABLE t ATTACH PARTITION t_low FOR VALUES FROM (0) TO (10)};
+refused '`ATTACH` of rows that the ledger gives other fates', \@owner, '55000', 'ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (20) TO (30)',
+  fixture => $partitioned, before => q{CREATE TABLE other (id int PRIMARY KEY, state text, note text); INSERT INTO other VALUES (21, 'lost'); INSERT INTO t_fates VALUES (21, null, 'won', now(), 'ann', '3')},
+  left => "$fixture_left, 21 -/won";
+refused '`ATTACH` of rows in unknown states', \@owner, '22023', 'ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (20) TO (30)',
+  fixture => $partitioned, before => q{CREATE TABLE other (id int PRIMARY KEY, state text, note text); INSERT INTO other VALUES (21, 'reopened')};
+harmless '`ATTACH` of fated rows', \@owner, 'their fates are recorded', 'ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (20) TO (30)',
+  fixture => $partitioned, before => q{CREATE TABLE other (id int PRIMARY KEY, state text, note text); INSERT INTO other VALUES (21, 'lost')},
+  left => "$fixture_left, 21 lost/lost";
+refused '`govern` a partition on its own', \@owner, '42809', q{SELECT govern('t_low', '{"open": ["won", "lost"]}')}, fixture => $partitioned;
+refused '`ungovern` a partition on its own', \@owner, '42809', q{SELECT ungovern('t_low')}, fixture => $partitioned;
+refused '`ALTER COLUMN TYPE` of the whole', \@owner, 'PF006', q{ALTER TABLE t ALTER state TYPE text USING 'open'}, fixture => $partitioned;
+limit '`DETACH` and change rows', \@owner, 'the rows are out of it, the fates stay: no second one for their keys',
+  q{ALTER TABLE t DETACH PARTITION t_low; UPDATE t_low SET state = 'lost' WHERE id = 1; CREATE TABLE t_new PARTITION OF t FOR VALUES FROM (0) TO (10); INSERT INTO t VALUES (1, 'open'); DO $$ BEGIN UPDATE t SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
+  fixture => $partitioned, left => '1 open/won', problems => q{1: the row's state is "open", but the ledger holds the fate "won"};
+limit '`TRUNCATE` or `DROP` of one partition', \@owner, 'rows go, fates stay: no second one for their keys',
+  q{TRUNCATE t_low; DO $$ BEGIN INSERT INTO t VALUES (1, 'lost'); RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$}, fixture => $partitioned, left => '1 -/won';
+
+# --- The ledger -------------------------------------------------------------
+
+$group = 'The ledger';
+
+refused '`UPDATE`', \@owner, 'PF006', q{UPDATE t_fates SET fate = 'lost'};
+refused '`DELETE`', \@owner, 'PF006', 'DELETE FROM t_fates';
+refused '`TRUNCATE`', \@owner, 'PF006', 'TRUNCATE t_fates';
+refused '`MERGE` that deletes', \@owner, 'PF006', 'MERGE INTO t_fates f USING t ON t.id = f.id WHEN MATCHED THEN DELETE';
+refused 'an upsert', \@owner, 'PF006', q{INSERT INTO t_fates VALUES (1, null, 'lost', now(), 'ann', '3') ON CONFLICT (id) DO UPDATE SET fate = 'lost'};
+refused 'a second row for a key', \@owner, '23505', q{INSERT INTO t_fates VALUES (1, null, 'lost', now(), 'ann', '3')};
+refused 'any of it, without rights on the ledger', [ 'wes', 'sam' ], '42501', q{INSERT INTO t_fates VALUES (2, null, 'lost', now(), 'wes', '3')};
+limit 'forge a row for a key without a fate', \@owner, 'the row gets no fate (`PF002`); `verify_fates` tells',
+  q{INSERT INTO t_fates VALUES (2, null, 'lost', now(), 'ann', '3'); DO $$ BEGIN UPDATE t SET state = 'won' WHERE id = 2; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
+  left => '1 won/won, 2 open/lost, 3 draft/-', problems => q{2: the row's state is "open", but the ledger holds the fate "lost"};
+refused '`DROP TABLE`', \@owner, 'PF006', 'DROP TABLE t_fates';
+refused '`DROP TABLE ... CASCADE`', \@owner, 'PF006', 'DROP TABLE t_fates CASCADE';
+refused '`RENAME`', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME TO other';
+refused '`SET SCHEMA`', \@owner, 'PF006', 'ALTER TABLE t_fates SET SCHEMA x';
+refused '`RENAME COLUMN` of the key', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME id TO number';
+refused '`RENAME COLUMN` fate', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME fate TO verdict';
+refused '`DROP COLUMN`', \@owner, 'PF006', 'ALTER TABLE t_fates DROP COLUMN fate';
+refused '`DROP COLUMN` and `ADD COLUMN` in one', \@owner, 'PF006', q{ALTER TABLE t_fates DROP COLUMN fate, ADD COLUMN fate text NOT NULL DEFAULT 'lost'};
+refused 'the same with the key', \@owner, 'PF006', 'ALTER TABLE t_fates DROP COLUMN id, ADD COLUMN id serial PRIMARY KEY';
+refused '`ALTER COLUMN TYPE` with `USING`', \@owner, 'PF006', q{ALTER TABLE t_fates ALTER fate TYPE text USING 'lost'};
+refused '`DROP CONSTRAINT` of the primary key', \@owner, 'PF006', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey';
+refused 'a deferrable primary key in its place', \@owner, 'PF006', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey, ADD PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED';
+refused '`SET UNLOGGED`', \@owner, 'PF006', 'ALTER TABLE t_fates SET UNLOGGED';
+refused '`DISABLE TRIGGER`', \@owner, 'PF006', 'ALTER TABLE t_fates DISABLE TRIGGER petition_cas_ledger';
+refused '`ENABLE TRIGGER ALL`', \@owner, 'PF006', 'ALTER TABLE t_fates ENABLE TRIGGER ALL';
+refused '`DROP TRIGGER`', \@owner, 'PF006', 'DROP TRIGGER petition_cas_ledger ON t_fates';
+refused '`DROP TRIGGER` against `TRUNCATE`', \@owner, 'PF006', 'DROP TRIGGER petition_cas_ledger_truncate ON t_fates';
+refused '`CREATE OR REPLACE TRIGGER ... WHEN (false)`', \@owner, 'PF006',
+  'CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON t_fates FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_ledger()';
+refused '`CREATE OR REPLACE TRIGGER` with another function', \@owner, 'PF006',
+  'CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON t_fates FOR EACH ROW EXECUTE FUNCTION other()',
+  before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
+refused '`INHERIT` from another table', \@owner, 'PF006', 'ALTER TABLE t_fates INHERIT other', before => 'CREATE TABLE other (LIKE t_fates)';
+refused 'an inheritance child', \@owner, 'PF006', 'CREATE TABLE child () INHERITS (t_fates)';
+refused '`ATTACH PARTITION` to another table', \@owner, 'PF006', 'ALTER TABLE other ATTACH PARTITION t_fates DEFAULT',
+  before => 'CREATE TABLE other (LIKE t_fates) PARTITION BY LIST (assigned_by)';
+refused 'make it a typed table', \@owner, 'PF006', 'ALTER TABLE t_fates OF ledger_type',
+  before => 'CREATE TYPE ledger_type AS (id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8)';
+refused '`govern` the ledger', \@owner, '42809', q{SELECT govern('t_fates', '{"open": ["won", "lost"]}', state_column => 'fate')};
+refused 'a table of a stranger in the place of the ledger, before `govern`', \@owner, '55000', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
+  before => 'CREATE TABLE u (id int PRIMARY KEY, state text)',
+  before_super => 'CREATE TABLE u_fates (id int PRIMARY KEY, from_state text, fate text NOT NULL, assigned_at timestamptz NOT NULL, assigned_by text NOT NULL, transaction_id xid8 NOT NULL); ALTER TABLE u_fates OWNER TO sam';
+limit 'give it to another owner', \@owner, 'fates are refused (`42501`) until the table has the same owner',
+  q{ALTER TABLE t_fates OWNER TO ann_too; DO $$ BEGIN UPDATE t SET state = 'won' WHERE id = 2; RAISE 'recorded'; EXCEPTION WHEN insufficient_privilege THEN END $$},
+  problems => 'ledger "t_fates" belongs to another role than the table';
+limit 'give it to another owner, and then rename it', \@owner, 'another ledger can be put into its place, as after `ungovern`',
+  'ALTER TABLE t_fates OWNER TO ann_too; ALTER TABLE t_fates RENAME TO other',
+  rows => 'SELECT (SELECT state FROM t WHERE id = 1), (SELECT fate FROM other)', left => 'won|won', problems => 'ledger "w.t_fates" is missing';
+harmless '`REASSIGN OWNED`', [$root], 'both change hands', q{REASSIGN OWNED BY ann TO ann_too; UPDATE t SET state = 'lost' WHERE id = 2},
+  left => '1 won/won, 2 lost/lost, 3 draft/-', after => 'REASSIGN OWNED BY ann_too TO ann';
+harmless 'row security on the ledger, forced', \@all, 'the guard sees all of it', q{UPDATE t SET state = 'lost' WHERE id = 2; DO $$ BEGIN INSERT INTO t VALUES (9, 'lost'); RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
+  before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3'); ALTER TABLE t_fates ENABLE ROW LEVEL SECURITY; ALTER TABLE t_fates FORCE ROW LEVEL SECURITY},
+  left => '1 won/won, 2 lost/lost, 3 draft/-, 9 -/won', problems => '9: the ledger holds the fate "won", but the row is gone';
+
+# --- The extension ----------------------------------------------------------
+
+$group = 'The extension';
+
+refused '`DROP FUNCTION guard_fate() CASCADE`', [$root], '2BP01', 'DROP FUNCTION guard_fate() CASCADE';
+refused 'the same, or another body for it', [ 'wes', 'sam', 'ann' ], '42501', q{CREATE OR REPLACE FUNCTION public.guard_fate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
+refused '`DROP EVENT TRIGGER`', [$root], '2BP01', 'DROP EVENT TRIGGER petition_cas_ddl';
+refused '`DROP EXTENSION CASCADE`', [ 'wes', 'sam', 'ann' ], '42501', 'DROP EXTENSION petition_cas CASCADE';
+limit '`DROP EXTENSION CASCADE`', [$root], 'nothing is kept any more; tables and ledgers stay, and `govern` takes the ledgers over',
+  q{DROP EXTENSION petition_cas CASCADE}, after => q{CREATE EXTENSION petition_cas SCHEMA public; SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')};
+harmless '`ALTER EXTENSION SET SCHEMA`', [$root], 'guards go along', q{ALTER EXTENSION petition_cas SET SCHEMA x; DO $$ BEGIN UPDATE t SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$; DO $$ BEGIN DROP TRIGGER petition_cas_guard ON t; RAISE 'dropped'; EXCEPTION WHEN SQLSTATE 'PF006' THEN END $$},
+  after => 'ALTER EXTENSION petition_cas SET SCHEMA public';
+limit 'edit the catalogs, start in single-user mode, write data files', [$root], 'anything; `verify_fates` tells what it can',
+  q{SET allow_system_table_mods = on; UPDATE pg_trigger SET tgenabled = 'D' WHERE tgname = 'petition_cas_guard' AND tgrelid = 't'::regclass},
+  problems => 'trigger "petition_cas_guard" of relation "t" is disabled';
+
+# --- Rights -----------------------------------------------------------------
+
+$group = 'Rights';
+
+refused 'a stranger calls compare_and_swap', ['sam'], '42501', q{SELECT compare_and_swap(null::w.t, '2', 'open', 'won')};
+for my $call (q{govern('w.t', '{"open": ["won", "lost"]}')}, q{ungovern('w.t')}, q{extend_lifecycle('w.t', '{"open": ["void"]}')}, q{verify_fates('w.t')}, q{backfill_fates('w.t')})
+{
+	my ($name) = $call =~ /^(\w+)/;
+	refused "others call `$name`", [ 'wes', 'sam' ], '42501', "SELECT $call";
+}
+refused 'a trigger of a stranger, on a table of his own, that names the ledger', ['sam'], '42501', q{INSERT INTO bait VALUES (2, 'lost')},
+  before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam;
+	SET SESSION AUTHORIZATION sam;
+	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["lost"]}')};
+refused 'the same trigger before each row, or for each statement', ['sam'], '39P01', q{INSERT INTO bait VALUES (2, 'lost')},
+  before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam;
+	SET petition_cas.allow_unguard = on;
+	CREATE TRIGGER petition_cas_guard BEFORE INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["lost"]}')};
+refused 'row security hides the row from the caller', ['wes'], 'PF004', q{SELECT compare_and_swap(null::t, '1', 'open', 'won')},
+  before => 'ALTER TABLE t ENABLE ROW LEVEL SECURITY';
+refused 'row security lets the caller read but not update', ['wes'], '55000', q{SELECT compare_and_swap(null::t, '2', 'open', 'won')},
+  before => 'ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t FOR SELECT USING (true)';
+refused 'row security forced on the owner', ['ann'], 'PF004', q{SELECT compare_and_swap(null::t, '1', 'open', 'won')},
+  before => 'ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY';
+refused 'a policy that admits a fated row to be changed', ['wes'], 'PF002', q{UPDATE t SET state = 'lost' WHERE id = 1},
+  before => 'ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (true) WITH CHECK (true)';
+harmless 'row security forced on the owner, who verifies', ['ann'], 'all rows are compared', q{SELECT 1 / (count(*) = 0)::int FROM verify_fates('t')},
+  before => 'ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY; ALTER TABLE t_fates ENABLE ROW LEVEL SECURITY; ALTER TABLE t_fates FORCE ROW LEVEL SECURITY';
+
+# --- Names ------------------------------------------------------------------
+
+$group = 'Names';
+
+# Whatever is found first along the search_path fails when it is used.
+my $evil = q{
+	CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	CREATE FUNCTION evil.spring(text) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE ''hijacked by %'', $1; END';
+	CREATE FUNCTION evil.eq(text, text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''text =''); END';
+	CREATE FUNCTION evil.eq(int, int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''int =''); END';
+	CREATE FUNCTION evil.eq(uuid, uuid) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''uuid =''); END';
+	CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.eq);
+	CREATE OPERATOR evil.= (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.eq);
+	CREATE OPERATOR evil.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = evil.eq);
+	CREATE OPERATOR evil.<= (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.eq);
+	CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''now''); END';
+	CREATE FUNCTION evil.char_length(text) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''char_length''); END';
+	CREATE FUNCTION evil.octet_length(bytea) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''octet_length''); END';
+	CREATE FUNCTION evil.gen_random_uuid() RETURNS uuid LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''gen_random_uuid''); END';
+	CREATE FUNCTION evil.array_position(anyarray, anyelement) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''array_position''); END';
+	CREATE FUNCTION evil.guard_fate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''guard_fate''); END';
+	CREATE FUNCTION evil.guard_truncate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''guard_truncate''); END';
+	CREATE FUNCTION evil.guard_ledger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''guard_ledger''); END';
+	CREATE FUNCTION evil.petition_lifecycle() RETURNS jsonb LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''petition_lifecycle''); END';
+	CREATE FUNCTION evil.pg_event_trigger_ddl_commands() RETURNS SETOF record LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''ddl_commands''); END';
+	CREATE FUNCTION evil.pg_event_trigger_dropped_objects() RETURNS SETOF record LANGUAGE plpgsql AS 'BEGIN PERFORM evil.spring(''dropped_objects''); END';
+	CREATE DOMAIN evil.text AS pg_catalog.varchar CHECK (false);
+	CREATE DOMAIN evil.uuid AS pg_catalog.text CHECK (false);
+	CREATE DOMAIN evil.timestamptz AS pg_catalog.text CHECK (false);
+	CREATE DOMAIN evil.xid8 AS pg_catalog.text CHECK (false);
+	CREATE COLLATION evil."C" (provider = icu, locale = 'und', deterministic = false);
+	CREATE TABLE evil.t_fates (id int PRIMARY KEY, from_state pg_catalog.text, fate pg_catalog.text, assigned_at pg_catalog.timestamptz, assigned_by pg_catalog.text, transaction_id pg_catalog.xid8);
+	GRANT ALL ON evil.t_fates TO PUBLIC};
+$evil =~ s/^.*evil\."C".*\n//m unless $node->safe_psql('postgres', q{SELECT count(*) FROM pg_collation WHERE collprovider = 'i'}) > 0;
+my $evil_path = 'SET search_path = evil, pg_catalog, w, public;';
+my $temp = 'CREATE TEMP TABLE t_fates (id int, fate pg_catalog.text); CREATE TYPE pg_temp.text AS ENUM (); CREATE TYPE pg_temp.uuid AS ENUM (); CREATE TEMP TABLE t (id int, state pg_catalog.text);';
+
+# The petitions of this group are in the schema x.
+my $petitions = q{SET search_path = x, public; SELECT create_petitions(); GRANT ALL ON petition_submissions TO wes; GRANT USAGE ON SCHEMA x TO wes; INSERT INTO petition_submissions (id, text) SELECT lpad(n::text, 32, '0')::uuid, 'x' FROM generate_series(1, 9) n; RESET search_path};
+for my $path ([ 'an earlier schema', '', $evil_path ], [ '`pg_temp`', $temp, 'SET search_path = pg_temp, pg_catalog, w, public;' ])
+{
+	my ($where, $make, $set) = @$path;
+	my @more = (before_super => $evil);
+	my $note = 'every name in a statement has its schema';
+
+	harmless "hostile operators, functions, types and tables in $where: a direct `UPDATE`", \@all, $note,
+	  "$make $set UPDATE w.t SET state = 'lost' WHERE note IS NULL AND id OPERATOR(pg_catalog.=) 2", @more, left => '1 won/won, 2 lost/lost, 3 draft/-';
+	harmless "... in $where: compare_and_swap, each outcome of try_compare_and_swap", \@all, $note,
+	  "$make $set SELECT compare_and_swap(null::w.t, '2', 'open', 'lost'); SELECT (try_compare_and_swap(null::w.t, k, 'open', 'won')).* FROM unnest('{1,2,3,4}'::pg_catalog.text[]) k; SELECT try_compare_and_swap(null::w.t, '3', 'draft', 'won')",
+	  @more, left => '1 won/won, 2 lost/lost, 3 draft/-';
+	harmless "... in $where: petitions", \@all, $note,
+	  "$make " . ($make ? 'SET search_path = pg_temp, pg_catalog, x, public;' : 'SET search_path = evil, pg_catalog, x, public;')
+	  . q{ SELECT assign_fate(lpad('1', 32, '0')::pg_catalog.uuid, 'RECEIVED', 'ACKNOWLEDGED', 'y'); SELECT try_assign_fate(lpad('1', 32, '0')::pg_catalog.uuid, 'RECEIVED', 'ACKNOWLEDGED'); SELECT assign_fates((SELECT array_agg(lpad(n::pg_catalog.text, 32, '0')::pg_catalog.uuid) FROM generate_series(1, 10) n), 'RECEIVED', 'ACKNOWLEDGED'); SELECT 1 / (count(*) OPERATOR(pg_catalog.=) 9)::pg_catalog.int4 FROM x.petition_submissions WHERE state OPERATOR(pg_catalog.=) 'ACKNOWLEDGED'},
+	  before => $petitions, @more;
+	harmless "... in $where: verify_fates, backfill_fates, extend_lifecycle, and the questions", \@owner, $note,
+	  "$make $set SELECT verify_fates('w.t'), backfill_fates('w.t'), lifecycle('w.t'), is_fate('w.t', 'won'), allowed_transitions('w.t', 'open'), lifecycle_diagram('w.t'), extend_lifecycle('w.t', '{\"open\": [\"void\"]}')", @more;
+	harmless "... in $where: ungovern and govern", \@owner, $note,
+	  "$make $set SELECT ungovern('w.t'); SELECT govern('w.t', '{\"draft\": [\"open\"], \"open\": [\"won\", \"lost\"]}')", @more;
+	refused "... in $where: DDL", \@owner, 'PF006', "$make $set\nALTER TABLE w.t DISABLE TRIGGER petition_cas_guard", @more;
+	refused "... in $where: drops", \@owner, 'PF006', "$make $set\nDROP TABLE w.t_fates", @more;
+}
+harmless 'hostile names in an earlier schema: create_petitions', \@owner, 'every name in a statement has its schema',
+  q{SET search_path = x, evil, pg_catalog, public; SELECT create_petitions(); SELECT 1 / (format_type(atttypid, -1) OPERATOR(pg_catalog.=) 'pg_catalog.uuid' OR format_type(atttypid, -1) OPERATOR(pg_catalog.=) 'uuid')::pg_catalog.int4 FROM pg_attribute WHERE attrelid OPERATOR(pg_catalog.=) 'x.petition_submissions'::regclass AND attname OPERATOR(pg_catalog.=) 'id'},
+  before_super => $evil;
+refused 'a temporary `petition_submissions`', \@all, '55000', qq{CREATE TEMP TABLE petition_submissions (id uuid, state text);\nSELECT assign_fate(lpad('1', 32, '0')::uuid, 'RECEIVED', 'ACKNOWLEDGED')};
+refused 'a ledger of the same name in `pg_temp`', \@all, 'PF002', "CREATE TEMP TABLE t_fates (id int, fate text); SET search_path = pg_temp, w, public;\nUPDATE w.t SET state = 'lost' WHERE id = 1", before => 'GRANT SELECT ON t_fates TO wes';
+# What is prepared for the one schema is not used for the other that has its name now.
+harmless 'two schemas that swap names between two calls of one session', \@owner, 'each table writes into its own ledger', q{
+	PREPARE swap_t(text) AS SELECT compare_and_swap(null::t, $1, 'open', 'won');
+	EXECUTE swap_t('2');
+	UPDATE t SET state = 'open' WHERE id = 3;
+	ALTER SCHEMA w RENAME TO y; ALTER SCHEMA x RENAME TO w; ALTER SCHEMA y RENAME TO x;
+	UPDATE w.t SET state = 'lost' WHERE id = 2; UPDATE x.t SET state = 'lost' WHERE id = 3; SELECT compare_and_swap(null::w.t, '3', 'open', 'lost');
+	ALTER SCHEMA w RENAME TO y; ALTER SCHEMA x RENAME TO w; ALTER SCHEMA y RENAME TO x},
+  before => q{CREATE TABLE x.t (id int PRIMARY KEY, state text); SELECT govern('x.t', '{"open": ["won", "lost"]}'); INSERT INTO x.t VALUES (2, 'open'), (3, 'open')},
+  rows => "SELECT (SELECT string_agg(id || fate, ' ' ORDER BY id) FROM w.t_fates), (SELECT string_agg(id || fate, ' ' ORDER BY id) FROM x.t_fates)",
+  left => '1won 2won 3lost|2lost 3lost';
+
+# --- Traps for a superuser --------------------------------------------------
+
+$group = 'Traps for a superuser';
+
+# The owner's functions note who runs them; a function that a superuser ran
+# would have been his.
+my $trap = q{
+	CREATE TABLE caught (who name); GRANT ALL ON caught TO PUBLIC;
+	CREATE FUNCTION note_it() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN INSERT INTO w.caught VALUES (current_user); END IF; END $$;
+	CREATE FUNCTION trap_int(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM w.note_it(); RETURN $1; END';
+	CREATE FUNCTION trap_text(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM w.note_it(); RETURN true; END';
+	CREATE FUNCTION trap_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM w.note_it(); RETURN new; END';
+};
+my @calls = (
+	[ 'govern', q{SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')}, q{SELECT ungovern('t');} ],
+	[ 'verify_fates', q{SELECT verify_fates('t')}, '' ],
+	[ 'backfill_fates', q{SELECT backfill_fates('t')}, q{SELECT ungovern('t'); DELETE FROM t_fates; INSERT INTO t VALUES (8, 'won'); SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');} ],
+	[ 'extend_lifecycle', q{SELECT extend_lifecycle('t', '{"open": ["void"]}')}, '' ],
+	[ 'ungovern', q{SELECT ungovern('t'); SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')}, '' ]);
+my $caught = q{SELECT (SELECT count(*) FROM caught), (SELECT count(*) FROM t FULL JOIN t_fates f ON t.id = f.id WHERE t.state IN ('won', 'lost') AND f.fate IS DISTINCT FROM t.state)};
+for my $call (@calls)
+{
+	my ($name, $sql) = @$call;
+
+	harmless "a superuser calls `$name`: functions in defaults, checks, indexes and triggers of table and ledger", [$root], 'they run as the owner',
+	  $sql, before => qq{$trap
+		ALTER TABLE t ADD x int DEFAULT trap_int(1), ADD CHECK (trap_text(state));
+		ALTER TABLE t_fates ADD x int DEFAULT trap_int(1), ADD CHECK (trap_text(fate));
+		CREATE INDEX ON t (trap_int(id)); CREATE INDEX ON t_fates (trap_int(id));
+		CREATE TRIGGER trap BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION trap_trigger();
+		CREATE TRIGGER trap_after AFTER INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION trap_trigger();
+		ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (trap_text(state));
+		INSERT INTO t VALUES (7, 'lost');
+		} . ($name eq 'govern' ? q{SELECT ungovern('t'); INSERT INTO t VALUES (8, 'won')} : ''),
+	  rows => $caught, left => '0|0';
+}
+refused 'a superuser calls `govern`: a deferred trigger on the ledger', [$root], '42501', q{SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')},
+  before => qq{$trap CREATE CONSTRAINT TRIGGER trap AFTER INSERT ON t_fates DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION trap_trigger(); SELECT ungovern('t'); INSERT INTO t VALUES (8, 'won')},
+  rows => 'SELECT count(*) FROM caught', left => '0', no_verify => 1;
+harmless 'a superuser calls `verify_fates`: casts of the owner on the enum', [$root], 'no cast is used', q{SELECT verify_fates('t')},
+  fixture => $enum, before => qq{$trap CREATE FUNCTION trap_cast(stage) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM w.note_it(); RETURN ''won''; END'; CREATE CAST (stage AS text) WITH FUNCTION trap_cast(stage) AS ASSIGNMENT},
+  rows => 'SELECT count(*) FROM caught', left => '0';
+
+# --- The table --------------------------------------------------------------
+
+my $text = <<'END';
+# Ways around
+
+Every way around the promise that SQL offers, who tried it, and what came of it.
+An SQLSTATE means that it was refused and that nothing had changed; "no harm"
+that it went through and the promise was kept; a limit that it is not, or not
+wholly. What limits mean is told in [guarantees.md](guarantees.md#what-is-outside).
+
+This page is written by `test/t/010_ways_around.pl`, which tries each of them on
+a fresh table and compares rows and ledger afterwards:
+
+    WAYS_AROUND=docs/ways-around.md prove test/t/010_ways_around.pl
+
+The owner is the table's. A writer has all rights on its rows and may put
+triggers on it; anybody is writer, owner and superuser, each for himself. A
+stranger may create tables of his own in the same schema.
+END
+my $last = '';
+for my $row (@table)
+{
+	my ($in, @cells) = @$row;
+	s/\|/\\|/g for @cells;
+	$text .= "\n## $in\n\n| way | who | outcome |\n|---|---|---|\n" if $in ne $last;
+	$text .= '| ' . join(' | ', @cells) . " |\n";
+	$last = $in;
+}
+my %count;
+$count{ $_->[3] =~ /limit/ ? 'limits' : $_->[3] =~ /^no harm/ ? 'harmless' : 'refused' }++ for @table;
+$text .= sprintf "\n%d ways: %d refused, %d without harm, %d limits.\n", scalar(@table), @count{qw(refused harmless limits)};
+
+if ($ENV{WAYS_AROUND})
+{
+	open my $file, '>', $ENV{WAYS_AROUND} or die "$ENV{WAYS_AROUND}: $!";
+	print $file $text;
+	close $file or die "$ENV{WAYS_AROUND}: $!";
+}
+SKIP:
+{
+	skip 'the page is of PostgreSQL 15', 1 if $node->pg_version >= 16;
+	is(slurp_file("$FindBin::Bin/../../docs/ways-around.md"), $text, 'docs/ways-around.md is what this test found');
+}
+
+$node->stop;
+done_testing();
