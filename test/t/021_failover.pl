@@ -118,7 +118,7 @@ for my $failover (1 .. $failovers)
 is_deeply([ grep { fingerprint($primary, $_) ne $fingerprints{$_} } keys %fingerprints ],
 	[], 'the later failovers took nothing away');
 
-diag("$failovers failovers, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
+diag("figures: $failovers failovers, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
 	  . "$total{unacknowledged} replicated but not acknowledged; $total{losers} losers were told so");
 
 $primary->stop;

@@ -26,10 +26,10 @@ my %installed;
 
 for my $config ($ENV{PG_CONFIG} // 'pg_config', glob '/usr/lib/postgresql/*/bin/pg_config')
 {
-	my ($major) = ask($config, '--version') =~ /^PostgreSQL (\d+)/ or next;
+	my ($version, $major) = ask($config, '--version') =~ /^PostgreSQL ((\d+)\S*)/ or next;
 	my $bin = ask($config, '--bindir');
 
-	$installed{$major} //= { config => $config, bin => $bin }
+	$installed{$major} //= { config => $config, bin => $bin, version => $version }
 	  if $major >= 15 && -e ask($config, '--pgxs') && -x "$bin/pg_upgrade" && -x "$bin/initdb";
 }
 
@@ -82,6 +82,7 @@ sub new_server
 
 for my $newer (@newer)
 {
+  SKIP:
 	for my $mode ('--copy', '--link')
 	{
 		my $name = "$oldest to $newer, $mode";
@@ -95,11 +96,16 @@ for my $newer (@newer)
 		$old->stop;
 
 		chdir $new->basedir or die;
-		command_ok([ "$installed{$newer}{bin}/pg_upgrade", '--no-sync', ($mode eq '--copy' ? () : $mode),
-				'-b', $installed{$oldest}{bin}, '-B', $installed{$newer}{bin}, '-d', $old->data_dir, '-D', $new->data_dir,
-				'-s', $new->host, '-p', $old->port, '-P', $new->port, '-U', scalar getpwuid $< ],
-			"$name: pg_upgrade");
+		my $upgraded = system_log("$installed{$newer}{bin}/pg_upgrade", '--no-sync', ($mode eq '--copy' ? () : $mode),
+			'-b', $installed{$oldest}{bin}, '-B', $installed{$newer}{bin}, '-d', $old->data_dir, '-D', $new->data_dir,
+			'-s', $new->host, '-p', $old->port, '-P', $new->port, '-U', scalar getpwuid $<) == 0;
 		chdir "$FindBin::Bin/../.." or die;
+
+		# The minor releases of November 2026 upgrade only to one another.
+		my @logs = glob $new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log';
+		skip "PostgreSQL $installed{$newer}{version} cannot take over what $installed{$oldest}{version} has", 6
+		  if !$upgraded && grep { slurp_file($_) =~ /unrecognized parameter "pg_attver"/ } @logs;
+		ok($upgraded, "$name: pg_upgrade");
 
 		$new->start;
 		is(describe_shop($new, 'shop', 'shop'), $before, "$name: all is as it was");
