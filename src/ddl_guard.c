@@ -322,7 +322,7 @@ check_ledger_owner(Relation relation, Node *command)
 	GuardTrigger guard;
 	Oid			ledger;
 
-	if (!IsA(command, CreateTrigStmt) || relation->rd_rel->relispartition ||
+	if (!IsA(command, CreateTrigStmt) ||
 		strcmp(((CreateTrigStmt *) command)->trigname, GUARD_TRIGGER) != 0)
 		return;
 	read_guard(relation, &guard);
