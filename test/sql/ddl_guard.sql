@@ -51,6 +51,8 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', ''u_fates'', ''{"open": ["won"]}'')']) c;
 
 -- columns, keys and names
+CREATE TABLE stranger (id int NOT NULL, state text, note text);
+CREATE TABLE stranger_too (LIKE stranger);
 SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TABLE t DROP COLUMN state',
     'ALTER TABLE t RENAME state TO status',
@@ -68,6 +70,9 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER SCHEMA ddl_guard RENAME TO ddl_guard_3',
     'ALTER TABLE t ADD other int, ALTER note SET NOT NULL',
     'CREATE TABLE child () INHERITS (t)',
+    'ALTER TABLE stranger INHERIT t',
+    'ALTER TABLE t INHERIT stranger',
+    'ALTER TABLE stranger INHERIT stranger_too',
     'CREATE INDEX ON t (note)']) c;
 CREATE TABLE nullable (id int NOT NULL UNIQUE, state text, note text NOT NULL);
 SELECT govern('nullable', '{"open": ["won", "lost"]}');
@@ -146,6 +151,16 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TABLE nullable_fates DISABLE TRIGGER petition_cas_ledger',
     'ALTER TABLE nullable_fates ALTER fate TYPE varchar',
     'DROP TABLE nullable_fates']) c;
+
+-- a guard whose ledger is there: a restore creates it so
+DROP TABLE nullable;
+CREATE TABLE nullable (id int PRIMARY KEY, state text);
+SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nullable FOR EACH ROW
+    EXECUTE FUNCTION guard_fate('id', 'state', 'nullable_fates', '{"open": ["won", "lost"]}')$$);
+SELECT told('ALTER TABLE nullable ENABLE ALWAYS TRIGGER petition_cas_guard');
+SELECT told('CREATE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON nullable EXECUTE FUNCTION guard_truncate()');
+SELECT told('ALTER TABLE nullable ENABLE ALWAYS TRIGGER petition_cas_truncate');
+SELECT * FROM verify_fates('nullable');
 
 -- whole schemas go
 SET client_min_messages = error;
