@@ -151,7 +151,7 @@ exit 101'
 # checkout. The environment is left behind: no PGHOST, no MAKEFLAGS, no
 # ~/.psqlrc is to have a say in what follows.
 first_pass() {
-    local as=() settings=() name top
+    local as=() settings=() name top self
     for name in "${!PETITION_CAS_@}"; do
         settings+=("$name=${!name}")
     done
@@ -161,6 +161,7 @@ first_pass() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
+    self=$(realpath --relative-to="$top" "$0")
     find_postgres
     want "postgresql-$major" test -x "$bin/postgres"
     want "postgresql-server-dev-$major" has_headers
@@ -181,7 +182,7 @@ first_pass() {
     cd "$work/checkout"
     "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
         "${settings[@]}" PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
-        bash "script/${0##*/}" "$@"
+        bash "$self" "$@"
 }
 
 leave() {
