@@ -300,19 +300,13 @@ check_governed_columns(Relation relation, Node *command)
 
 /*
  * Refuses a governed table to leave its ledger behind; another one may be
- * waiting under that name in the other schema.
+ * waiting under that name in the other schema.  A partition's ledger is its
+ * topmost table's.
  */
 static void
 check_ledger_in_place(Relation relation, Node *command)
 {
-	GuardTrigger guard;
-
-	/* a partition's ledger is its parent's */
-	if (relation->rd_rel->relispartition)
-		return;
-	read_guard(relation, &guard);
-	if (IsA(command, AlterObjectSchemaStmt) ||
-		!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
+	if (IsA(command, AlterObjectSchemaStmt) && !relation->rd_rel->relispartition)
 		report_protected_relation(relation,
 								  "cannot move governed relation \"%s\" to another schema than its ledger",
 								  UNGOVERN_HINT);
@@ -350,8 +344,7 @@ check_governed_table(Relation relation, Node *command)
 	check_no_relatives(relation);
 	check_ledger_owner(relation, command);
 	check_governed_columns(relation, command);
-	if (moves_names(command))
-		check_ledger_in_place(relation, command);
+	check_ledger_in_place(relation, command);
 }
 
 /* ----------------------------------------------------------------------

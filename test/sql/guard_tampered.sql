@@ -25,6 +25,24 @@ SELECT told($$INSERT INTO cases VALUES (null, 'open')$$);
 SELECT told($$UPDATE cases SET id = null WHERE id = 1$$);
 ALTER TABLE cases ADD PRIMARY KEY (id);
 
+-- a state that is null, which the replica role lets pass
+SET session_replication_role = replica;
+INSERT INTO cases VALUES (4, null);
+RESET session_replication_role;
+SELECT told($$UPDATE cases SET note = 'looked at' WHERE id = 4$$);
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 4$$);
+SELECT told($$SELECT compare_and_swap(null::cases, '4', 'open', 'granted')$$);
+SELECT * FROM verify_fates('cases');
+DELETE FROM cases WHERE id = 4;
+
+-- a ledger without triggers
+SET petition_cas.allow_unguard = on;
+DROP TRIGGER petition_cas_ledger ON cases_fates;
+DROP TRIGGER petition_cas_ledger_truncate ON cases_fates;
+RESET petition_cas.allow_unguard;
+SELECT told($$INSERT INTO cases VALUES (5, 'denied')$$);
+SELECT * FROM verify_fates('cases');
+
 -- a ledger that a crash would empty
 SELECT ungovern('cases');
 ALTER TABLE cases_fates SET UNLOGGED;
