@@ -12,6 +12,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Load;
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -78,7 +79,7 @@ $primary->append_conf('postgresql.conf', load_conf());
 $primary->start;
 $primary->safe_psql('postgres', 'CREATE EXTENSION petition_cas');
 
-my $folder = prepare_clients($primary->basedir);
+my $folder = prepare_clients(PostgreSQL::Test::Utils::tempdir("clients"));
 my (%total, %fingerprints);
 
 for my $failover (1 .. $failovers)
