@@ -152,6 +152,12 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TABLE nullable_fates ALTER fate TYPE varchar',
     'DROP TABLE nullable_fates']) c;
 
+-- nor does a table hinder it whose ledger has the same name in another schema
+CREATE TABLE ddl_guard_2.t (id int PRIMARY KEY, state text);
+SELECT govern('ddl_guard_2.t', '{"open": ["won", "lost"]}');
+SELECT ungovern('ddl_guard_2.t');
+SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+
 -- a guard whose ledger is there: a restore creates it so
 DROP TABLE nullable;
 CREATE TABLE nullable (id int PRIMARY KEY, state text);
