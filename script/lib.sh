@@ -14,6 +14,7 @@
 #   PG_CONFIG=/path/to/pg_config   use that server
 #   PGVERSION=16                   use that major version
 #   KEEP=1                         leave the folder there
+#   PETITION_CAS_...               what the tests take from it, see test/t
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -150,13 +151,17 @@ exit 101'
 # checkout. The environment is left behind: no PGHOST, no MAKEFLAGS, no
 # ~/.psqlrc is to have a say in what follows.
 first_pass() {
-    local as=() top
+    local as=() settings=() name top self
+    for name in "${!PETITION_CAS_@}"; do
+        settings+=("$name=${!name}")
+    done
     top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     work=$(mktemp -d "${TMPDIR:-/tmp}/petition_cas.XXXXXX")
     trap leave EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
+    self=$(realpath --relative-to="$top" "$0")
     find_postgres
     want "postgresql-$major" test -x "$bin/postgres"
     want "postgresql-server-dev-$major" has_headers
@@ -176,8 +181,8 @@ first_pass() {
     fi
     cd "$work/checkout"
     "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
-        PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
-        bash "script/${0##*/}" "$@"
+        "${settings[@]}" PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
+        bash "$self" "$@"
 }
 
 leave() {

@@ -28,12 +28,15 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -297,22 +300,39 @@ check_governed_columns(Relation relation, Node *command)
 
 /*
  * Refuses a governed table to leave its ledger behind; another one may be
- * waiting under that name in the other schema.
+ * waiting under that name in the other schema.  A partition's ledger is its
+ * topmost table's.
  */
 static void
 check_ledger_in_place(Relation relation, Node *command)
 {
-	GuardTrigger guard;
-
-	/* a partition's ledger is its parent's */
-	if (relation->rd_rel->relispartition)
-		return;
-	read_guard(relation, &guard);
-	if (IsA(command, AlterObjectSchemaStmt) ||
-		!OidIsValid(get_relname_relid(guard.ledger, RelationGetNamespace(relation))))
+	if (IsA(command, AlterObjectSchemaStmt) && !relation->rd_rel->relispartition)
 		report_protected_relation(relation,
 								  "cannot move governed relation \"%s\" to another schema than its ledger",
 								  UNGOVERN_HINT);
+}
+
+/*
+ * Refuses a new guard that names a ledger of another owner; it could only
+ * hinder him.
+ */
+static void
+check_ledger_owner(Relation relation, Node *command)
+{
+	GuardTrigger guard;
+	Oid			ledger;
+
+	if (!IsA(command, CreateTrigStmt) ||
+		strcmp(((CreateTrigStmt *) command)->trigname, GUARD_TRIGGER) != 0)
+		return;
+	read_guard(relation, &guard);
+	ledger = get_relname_relid(guard.ledger, guard.namespace);
+	if (OidIsValid(ledger) && relation_owner(ledger) != relation->rd_rel->relowner)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("ledger \"%s\" belongs to another role than governed relation \"%s\"",
+						guard.ledger, RelationGetRelationName(relation)),
+				 errhint("Give the table and its ledger the same owner.")));
 }
 
 /*
@@ -322,9 +342,9 @@ static void
 check_governed_table(Relation relation, Node *command)
 {
 	check_no_relatives(relation);
+	check_ledger_owner(relation, command);
 	check_governed_columns(relation, command);
-	if (moves_names(command))
-		check_ledger_in_place(relation, command);
+	check_ledger_in_place(relation, command);
 }
 
 /* ----------------------------------------------------------------------
@@ -723,8 +743,28 @@ check_key_kept(Oid relid, const char *column, const char *message, const char *h
 }
 
 /*
+ * May the user drop an index of a table: because he has the rights of the
+ * table's owner, or of its schema's?
+ */
+static bool
+may_drop_index(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(get_rel_namespace(relid)));
+	bool		may = has_privs_of_role(GetUserId(), relation_owner(relid));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		may = may || has_privs_of_role(GetUserId(), ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+		ReleaseSysCache(tuple);
+	}
+	return may;
+}
+
+/*
  * Checks, after an index was dropped, the keys of the governed tables in its
  * schema, and of their ledgers: of which table it was, nothing tells any more.
+ * A table whose indexes the user could not have dropped does not count: its
+ * owner may have given it a guard that is not in order.
  */
 static void
 check_dropped_index(const char *schema, Event *event)
@@ -736,7 +776,7 @@ check_dropped_index(const char *schema, Event *event)
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
-		if (guard->namespace != namespace)
+		if (guard->namespace != namespace || !may_drop_index(guard->relid))
 			continue;
 		check_key_kept(guard->relid, guard->key_column,
 					   "cannot drop the unique index on the key of governed relation \"%s\"",

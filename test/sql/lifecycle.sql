@@ -48,3 +48,9 @@ SELECT told($$ SELECT govern('plain', '{}', 'id', NULL) $$);
 SELECT told($$ SELECT ungovern(NULL) $$);
 SELECT told($$ SELECT verify_fates(NULL) $$);
 SELECT told($$ SELECT backfill_fates(NULL) $$);
+
+-- A state may lead to many others, in the order in which they are named.
+CREATE TABLE many (id int PRIMARY KEY, state text);
+SELECT govern('many', jsonb_build_object('open', (SELECT jsonb_agg('closed ' || n ORDER BY n DESC) FROM generate_series(1, 100) n)));
+SELECT count(*), bool_and(state = 'closed ' || 101 - n)
+FROM unnest(allowed_transitions('many', 'open')) WITH ORDINALITY AS t (state, n);

@@ -96,6 +96,13 @@ SET ROLE regress_thief;
 CREATE TABLE bait (id uuid PRIMARY KEY, state text);
 CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW
     EXECUTE FUNCTION guard_fate('id', 'state', 'petition_submissions_fates', '{"open": ["closed"]}');
+-- nor would it help, where a superuser let it pass
+RESET ROLE;
+SET petition_cas.allow_unguard = on;
+CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW
+    EXECUTE FUNCTION guard_fate('id', 'state', 'petition_submissions_fates', '{"open": ["closed"]}');
+RESET petition_cas.allow_unguard;
+SET ROLE regress_thief;
 CREATE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON bait EXECUTE FUNCTION guard_truncate();
 SELECT told($$ INSERT INTO bait VALUES (pid(20), 'closed') $$);
 INSERT INTO bait VALUES (pid(20), 'open');

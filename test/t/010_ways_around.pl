@@ -547,9 +547,12 @@ for my $call (q{govern('w.t', '{"open": ["won", "lost"]}')}, q{ungovern('w.t')},
 	my ($name) = $call =~ /^(\w+)/;
 	refused "others call `$name`", [ 'wes', 'sam' ], '42501', "SELECT $call";
 }
-refused 'a trigger of a stranger, on a table of his own, that names the ledger', ['sam'], '42501', q{INSERT INTO bait VALUES (2, 'lost')},
+refused 'a stranger puts a guard that names the ledger on a table of his own', ['sam'], '42501',
+  q{CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["lost"]}')},
+  before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam};
+refused 'a stranger uses such a guard, if a superuser gave it to him', ['sam'], '42501', q{INSERT INTO bait VALUES (2, 'lost')},
   before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam;
-	SET SESSION AUTHORIZATION sam;
+	SET petition_cas.allow_unguard = on;
 	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["lost"]}')};
 refused 'the same trigger before each row, or for each statement', ['sam'], '39P01', q{INSERT INTO bait VALUES (2, 'lost')},
   before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam;

@@ -52,7 +52,7 @@ for my $cycle (1 .. $cycles)
 is_deeply([ grep { fingerprint($node, $_) ne $fingerprints{$_} } keys %fingerprints ],
 	[], 'the later crashes took nothing away');
 
-diag("$cycles crashes, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
+diag("figures: $cycles crashes, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
 	  . "$total{unacknowledged} committed but not acknowledged; $total{losers} losers were told so");
 
 $node->stop;

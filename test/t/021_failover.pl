@@ -12,6 +12,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Load;
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -78,7 +79,7 @@ $primary->append_conf('postgresql.conf', load_conf());
 $primary->start;
 $primary->safe_psql('postgres', 'CREATE EXTENSION petition_cas');
 
-my $folder = prepare_clients($primary->basedir);
+my $folder = prepare_clients(PostgreSQL::Test::Utils::tempdir("clients"));
 my (%total, %fingerprints);
 
 for my $failover (1 .. $failovers)
@@ -118,7 +119,7 @@ for my $failover (1 .. $failovers)
 is_deeply([ grep { fingerprint($primary, $_) ne $fingerprints{$_} } keys %fingerprints ],
 	[], 'the later failovers took nothing away');
 
-diag("$failovers failovers, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
+diag("figures: $failovers failovers, $total{acknowledged} fates acknowledged: $total{lost} lost, $total{double} double; "
 	  . "$total{unacknowledged} replicated but not acknowledged; $total{losers} losers were told so");
 
 $primary->stop;

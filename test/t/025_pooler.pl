@@ -119,7 +119,8 @@ for my $protocol ('simple', 'extended', 'prepared')
 				}
 			}
 		}
-		IPC::Run::run([ 'pgbench', '-n', '-M', $protocol, '-c', $clients, '-j', 2, '-t', 500, @files, $pooled ], '>', \$out, '2>', \$err);
+		# A thread for each client: pgbench prepares statements while its thread waits.
+		IPC::Run::run([ 'pgbench', '-n', '-M', $protocol, '-c', $clients, '-j', $clients, '-t', 500, @files, $pooled ], '>', \$out, '2>', \$err);
 		like($out, qr{transactions actually processed: 4000/4000}, "$protocol: no client met an error") or diag($err);
 
 		my $ledger = join ' UNION ALL ', map {

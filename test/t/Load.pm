@@ -114,7 +114,7 @@ sub create_round
 	return;
 }
 
-# Starts the clients.
+# Starts the clients, and waits until each has been told something.
 sub start_clients
 {
 	my ($node, $folder, $schema) = @_;
@@ -128,6 +128,10 @@ sub start_clients
 			[ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'), '-f', "$folder/client_$client.sql" ],
 			'<', '/dev/null', '>', "$folder/$client.out", '2>', "$folder/$client.err",
 			IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	}
+	for my $client (1 .. $clients)
+	{
+		usleep(1000) until -s "$folder/$client.out" || -s "$folder/$client.err" || !$running[ $client - 1 ]->pumpable;
 	}
 	return \@running;
 }
