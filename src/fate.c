@@ -104,6 +104,15 @@ typedef struct Swap
 #define PETITION_STATE_COLUMN 5
 
 /*
+ * Does the UPDATE return the columns of petition_submission?
+ */
+static bool
+returns_petition(KeptStatement statement)
+{
+	return statement == PETITION_ASSIGN || statement == PETITION_ASSIGN_REASON;
+}
+
+/*
  * Returns a name for the relation in a statement that is not one of its
  * columns: "RETURNING name" has to mean the whole row.
  */
@@ -154,7 +163,7 @@ write_swap(const Governed *governed, KeptStatement statement, StringInfo query, 
 	appendStringInfoString(query, "$1 AND ");
 	append_state_equality(query, governed, "$2");
 	appendStringInfoString(query, " RETURNING ");
-	if (statement == PETITION_ASSIGN || statement == PETITION_ASSIGN_REASON)
+	if (returns_petition(statement))
 		appendStringInfoString(query, PETITION_COLUMNS);
 	else
 		appendStringInfoString(query, quote_identifier(governed->state_column));
@@ -442,8 +451,7 @@ execute_swap(Swap *swap)
 	swap->row = SPI_tuptable->vals[0];
 	swap->row_desc = SPI_tuptable->tupdesc;
 	state = SPI_getbinval(swap->row, swap->row_desc,
-						  swap->statement == PETITION_ASSIGN ||
-						  swap->statement == PETITION_ASSIGN_REASON ? PETITION_STATE_COLUMN : 1,
+						  returns_petition(swap->statement) ? PETITION_STATE_COLUMN : 1,
 						  &isnull);
 	check_stored_state(swap, state, isnull);
 	swap->current_state = swap->new_state;
@@ -808,9 +816,8 @@ swap_row(Governed *governed, void *argument)
 
 	SPI_connect();
 	outcome = make_swap(swap);
-	if (outcome != ASSIGNED && (swap->statement == PETITION_ASSIGN ||
-								swap->statement == PETITION_ASSIGN_REASON ||
-								swap->statement == ROW_SWAP))
+	if (outcome != ASSIGNED &&
+		(returns_petition(swap->statement) || swap->statement == ROW_SWAP))
 		report_outcome(swap, outcome);
 	MemoryContextSwitchTo(caller);
 	swap->result = make_result(swap, outcome);

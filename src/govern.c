@@ -329,7 +329,7 @@ disagreement_query(const Governed *governed)
 {
 	const char *key = quote_identifier(governed->key_column);
 	const char *state = quote_identifier(governed->state_column);
-	const char *collate = governed->state_is_enum ? "" : " COLLATE pg_catalog.\"C\"";
+	const char *collate = state_collation(governed);
 	StringInfoData query;
 
 	initStringInfo(&query);
@@ -465,7 +465,7 @@ record_missing_fates(const Governed *governed)
 {
 	const char *key = quote_identifier(governed->key_column);
 	const char *state = quote_identifier(governed->state_column);
-	const char *collate = governed->state_is_enum ? "" : " COLLATE pg_catalog.\"C\"";
+	const char *collate = state_collation(governed);
 	StringInfoData query;
 	Oid			types[5] = {InvalidOid, TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, XID8OID};
 	Datum		values[5];

@@ -542,16 +542,25 @@ append_qualified(StringInfo query, const char *schema, const char *name)
 }
 
 /*
- * Appends "state column = operand".  Text is compared under the C collation:
- * under a nondeterministic one two different states could be equal.
+ * Returns what stands behind a state in a comparison.  Text is compared under
+ * the C collation: under a nondeterministic one two different states could be
+ * equal.
+ */
+const char *
+state_collation(const Governed *governed)
+{
+	return governed->state_is_enum ? "" : " COLLATE pg_catalog.\"C\"";
+}
+
+/*
+ * Appends "state column = operand".
  */
 void
 append_state_equality(StringInfo query, const Governed *governed, const char *operand)
 {
-	appendStringInfo(query, "%s OPERATOR(pg_catalog.=) %s",
-					 quote_identifier(governed->state_column), operand);
-	if (!governed->state_is_enum)
-		appendStringInfoString(query, " COLLATE pg_catalog.\"C\"");
+	appendStringInfo(query, "%s OPERATOR(pg_catalog.=) %s%s",
+					 quote_identifier(governed->state_column), operand,
+					 state_collation(governed));
 }
 
 /*

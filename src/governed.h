@@ -135,6 +135,7 @@ extern void report_unknown_state(const Lifecycle *lifecycle, const char *relatio
 
 extern const char *get_relation_sql(const Governed *governed);
 extern void append_qualified(StringInfo query, const char *schema, const char *name);
+extern const char *state_collation(const Governed *governed);
 extern void append_state_equality(StringInfo query, const Governed *governed, const char *operand);
 
 /* tgtype of our triggers */
