@@ -151,9 +151,9 @@ exit 101'
 # checkout. The environment is left behind: no PGHOST, no MAKEFLAGS, no
 # ~/.psqlrc is to have a say in what follows.
 first_pass() {
-    local as=() settings=() name top self
-    for name in "${!PETITION_CAS_@}"; do
-        settings+=("$name=${!name}")
+    local as=() settings=() variable top self
+    for variable in "${!PETITION_CAS_@}"; do
+        settings+=("$variable=${!variable}")
     done
     top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     work=$(mktemp -d "${TMPDIR:-/tmp}/petition_cas.XXXXXX")
