@@ -29,6 +29,12 @@ SELECT fate_reason, updated_at = now() FROM assign_fate(pid(4), 'DELIBERATING', 
 SELECT (assign_fate(pid(5), 'DELIBERATING', 'REFERRED', '')).fate_reason = '';
 SELECT fate_reason FROM petition_submissions WHERE id IN (pid(4), pid(5)) ORDER BY id;
 SELECT id, from_state, fate, assigned_by FROM petition_submissions_fates ORDER BY id;
+-- Also one that is stored out of line.
+INSERT INTO petition_submissions (id, text)
+SELECT pid(11), left(string_agg(md5(n::text), ''), 10000) FROM generate_series(1, 400) n;
+CREATE TEMP TABLE returned AS SELECT assign_fate(pid(11), 'RECEIVED', 'ACKNOWLEDGED', 'long') AS petition;
+SELECT length((petition).text), petition::text = stored::text AS as_stored, pg_column_size(stored.text) = 10000 AS not_compressed
+FROM returned, petition_submissions AS stored WHERE id = pid(11);
 
 -- Not found.
 SELECT told($$ SELECT assign_fate(pid(99), 'DELIBERATING', 'REFERRED') $$);
