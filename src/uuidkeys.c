@@ -37,15 +37,79 @@
 #define RADIX_MIN_COUNT		1000
 
 /*
- * Reads eight hexadecimal digits.  What it returns for other characters is
- * not to be used.
+ * Returns the eight bytes at an address, in memory order.
+ */
+static inline uint64
+eight_bytes(const char *address)
+{
+	uint64		bytes;
+
+	memcpy(&bytes, address, sizeof(bytes));
+	return bytes;
+}
+
+/*
+ * Returns the four bytes before a hyphen and the four behind it, in memory
+ * order; the address is that of the first.
+ */
+static inline uint64
+eight_bytes_with_hyphen(const char *address)
+{
+	const uint64 before = pg_hton64(UINT64CONST(0xffffffff00000000));
+
+	return (eight_bytes(address) & before) | (eight_bytes(address + 1) & ~before);
+}
+
+#ifdef __SSE2__
+
+/*
+ * Turns digits, a byte each, into numbers below 16, whatever the bytes are.
+ */
+static inline __m128i
+numbers_of_digits(__m128i digits)
+{
+	__m128i		letters = _mm_cmpgt_epi8(digits, _mm_set1_epi8('9'));
+
+	digits = _mm_sub_epi8(_mm_sub_epi8(digits, _mm_set1_epi8('0')),
+						  _mm_and_si128(letters, _mm_set1_epi8('a' - 10 - '0')));
+	return _mm_and_si128(digits, _mm_set1_epi8(0x0f));
+}
+
+/*
+ * Puts each two numbers together: a byte in the lower half of 16 bits.
+ */
+static inline __m128i
+bytes_of_numbers(__m128i numbers)
+{
+	return _mm_and_si128(_mm_or_si128(_mm_slli_epi16(numbers, 4), _mm_srli_epi16(numbers, 8)),
+						 _mm_set1_epi16(0x00ff));
+}
+
+/*
+ * Reads a uuid's digits.  What it returns for other characters is not to be
+ * used.
+ */
+static inline void
+read_digits(UuidKey *key, const UuidDigits *digits)
+{
+	__m128i		high = _mm_set_epi64x(digits->words[1], digits->words[0]);
+	__m128i		low = _mm_set_epi64x(digits->words[3], digits->words[2]);
+	char		bytes[16];
+
+	_mm_storeu_si128((__m128i *) bytes,
+					 _mm_packus_epi16(bytes_of_numbers(numbers_of_digits(high)),
+									  bytes_of_numbers(numbers_of_digits(low))));
+	uuidkey_load(key, bytes);
+}
+
+#else
+
+/*
+ * Reads eight hexadecimal digits, bytes in memory order.
  */
 static inline uint32
-read_digits(const char *form)
+read_word(uint64 digits)
 {
-	uint64		digits;
-
-	memcpy(&digits, form, sizeof(digits));
 	digits = pg_ntoh64(digits);
 
 	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
@@ -57,6 +121,19 @@ read_digits(const char *form)
 }
 
 /*
+ * Reads a uuid's digits.  What it returns for other characters is not to be
+ * used.
+ */
+static inline void
+read_digits(UuidKey *key, const UuidDigits *digits)
+{
+	key->high = (uint64) read_word(digits->words[0]) << 32 | read_word(digits->words[1]);
+	key->low = (uint64) read_word(digits->words[2]) << 32 | read_word(digits->words[3]);
+}
+
+#endif
+
+/*
  * Reads a uuid written as the type's output writes it.  Returns false for
  * every other form, which is then for uuid_in to judge.
  *
@@ -65,21 +142,24 @@ read_digits(const char *form)
 bool
 uuidkey_parse(UuidKey *key, const char *form, int length)
 {
-	char		middle[8];
-	char		printed[UUID_TEXT_LENGTH];
+	UuidDigits	written;
+	UuidDigits	printed;
+	uint64		difference = 0;
 
-	if (length != UUID_TEXT_LENGTH)
+	if (length != UUID_TEXT_LENGTH ||
+		form[8] != '-' || form[13] != '-' || form[18] != '-' || form[23] != '-')
 		return false;
 
-	memcpy(middle, form + 9, 4);
-	memcpy(middle + 4, form + 14, 4);
-	key->high = (uint64) read_digits(form) << 32 | read_digits(middle);
-	memcpy(middle, form + 19, 4);
-	memcpy(middle + 4, form + 24, 4);
-	key->low = (uint64) read_digits(middle) << 32 | read_digits(form + 28);
+	written.words[0] = eight_bytes(form);
+	written.words[1] = eight_bytes_with_hyphen(form + 9);
+	written.words[2] = eight_bytes_with_hyphen(form + 19);
+	written.words[3] = eight_bytes(form + 28);
+	read_digits(key, &written);
 
-	uuidkey_print(key, printed);
-	return memcmp(printed, form, UUID_TEXT_LENGTH) == 0;
+	printed = uuidkey_digits(key);
+	for (int i = 0; i < lengthof(written.words); i++)
+		difference |= written.words[i] ^ printed.words[i];
+	return difference == 0;
 }
 
 /*

@@ -12,6 +12,10 @@
 
 #include "port/pg_bswap.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* The length of a uuid's text form. */
 #define UUID_TEXT_LENGTH	36
 
@@ -52,12 +56,58 @@ uuidkey_compare(const UuidKey *a, const UuidKey *b)
 }
 
 /*
+ * A uuid's 32 hexadecimal digits, in memory order.  Hexadecimal takes a fifth
+ * of the time of a roster's hash, so that x86-64, where every machine has SSE2,
+ * gets it by that; other machines work on eight digits at once in a word.  To
+ * test that on x86-64: make COPT=-U__SSE2__.
+ */
+typedef union UuidDigits
+{
+	char		chars[32];
+	uint64		words[4];
+} UuidDigits;
+
+#ifdef __SSE2__
+
+/*
+ * Turns numbers below 16, a byte each, into digits.
+ */
+static inline __m128i
+digits_of_numbers(__m128i numbers)
+{
+	__m128i		letters = _mm_cmpgt_epi8(numbers, _mm_set1_epi8(9));
+
+	return _mm_add_epi8(_mm_add_epi8(numbers, _mm_set1_epi8('0')),
+						_mm_and_si128(letters, _mm_set1_epi8('a' - 10 - '0')));
+}
+
+/*
+ * Returns the digits of a uuid.
+ */
+static inline UuidDigits
+uuidkey_digits(const UuidKey *key)
+{
+	UuidDigits	digits;
+	__m128i		bytes = _mm_set_epi64x(pg_hton64(key->low), pg_hton64(key->high));
+	__m128i		first = _mm_and_si128(_mm_srli_epi64(bytes, 4), _mm_set1_epi8(0x0f));
+	__m128i		second = _mm_and_si128(bytes, _mm_set1_epi8(0x0f));
+
+	_mm_storeu_si128((__m128i *) digits.chars,
+					 digits_of_numbers(_mm_unpacklo_epi8(first, second)));
+	_mm_storeu_si128((__m128i *) (digits.chars + 16),
+					 digits_of_numbers(_mm_unpackhi_epi8(first, second)));
+	return digits;
+}
+
+#else
+
+/*
  * Returns the eight hexadecimal digits of a number, as bytes in memory order:
  * each half byte is spread to a byte, and letters get what is between the
  * digits and them.
  */
 static inline uint64
-uuidkey_digits(uint32 number)
+digits_of_number(uint32 number)
 {
 	uint64		digits = number;
 	uint64		letters;
@@ -70,22 +120,36 @@ uuidkey_digits(uint32 number)
 }
 
 /*
+ * Returns the digits of a uuid.
+ */
+static inline UuidDigits
+uuidkey_digits(const UuidKey *key)
+{
+	UuidDigits	digits;
+
+	digits.words[0] = digits_of_number((uint32) (key->high >> 32));
+	digits.words[1] = digits_of_number((uint32) key->high);
+	digits.words[2] = digits_of_number((uint32) (key->low >> 32));
+	digits.words[3] = digits_of_number((uint32) key->low);
+	return digits;
+}
+
+#endif
+
+/*
  * Writes the text form, UUID_TEXT_LENGTH characters without a terminator.
  */
 static inline void
 uuidkey_print(const UuidKey *key, char *out)
 {
-	uint64		digits[4] = {
-		uuidkey_digits((uint32) (key->high >> 32)), uuidkey_digits((uint32) key->high),
-		uuidkey_digits((uint32) (key->low >> 32)), uuidkey_digits((uint32) key->low)
-	};
+	UuidDigits	digits = uuidkey_digits(key);
 
-	memcpy(out, &digits[0], 8);
-	memcpy(out + 9, &digits[1], 4);
-	memcpy(out + 14, (char *) &digits[1] + 4, 4);
-	memcpy(out + 19, &digits[2], 4);
-	memcpy(out + 24, (char *) &digits[2] + 4, 4);
-	memcpy(out + 28, &digits[3], 8);
+	memcpy(out, digits.chars, 8);
+	memcpy(out + 9, digits.chars + 8, 4);
+	memcpy(out + 14, digits.chars + 12, 4);
+	memcpy(out + 19, digits.chars + 16, 4);
+	memcpy(out + 24, digits.chars + 20, 4);
+	memcpy(out + 28, digits.chars + 24, 8);
 	out[8] = out[13] = out[18] = out[23] = '-';
 }
 

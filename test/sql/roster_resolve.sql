@@ -43,6 +43,23 @@ CREATE FUNCTION seen_hash(ids text[]) RETURNS text RETURN roster_hash(ids);
 SELECT v.* FROM validate_roster('roster_animal', 'id:4..5', '{5,4,5}', seen_hash('{4,5}')) AS v;
 SELECT v.valid FROM resolve_roster('roster_animal', 'id:4', key_column => 'who') AS r,
 	validate_roster('roster_animal', 'id:4', ARRAY[upper(resolved_ids[1]), '{' || resolved_ids[1] || '}'], roster_hash, key_column => 'who') AS v;
+-- every character at every place of a uuid is read, or refused, as the type's
+-- own input does it
+CREATE FUNCTION roster_reads(form text, OUT theirs text, OUT ours text) LANGUAGE plpgsql AS $$
+BEGIN
+	theirs := form::uuid;
+	SELECT removed[1] INTO ours FROM validate_roster('roster_animal', 'id:0', ARRAY[form], roster_hash(ARRAY[theirs]), key_column => 'who');
+EXCEPTION WHEN invalid_text_representation THEN
+	theirs := sqlerrm;
+	BEGIN
+		SELECT removed[1] INTO ours FROM validate_roster('roster_animal', 'id:0', ARRAY[form], '', key_column => 'who');
+	EXCEPTION WHEN invalid_text_representation THEN
+		ours := sqlerrm;
+	END;
+END $$;
+SELECT count(*), count(*) FILTER (WHERE theirs LIKE 'invalid%') AS refused, count(*) FILTER (WHERE theirs IS DISTINCT FROM ours) AS different
+FROM generate_series(1, 36) AS place, generate_series(32, 126) AS code,
+	roster_reads(overlay('f0e1d2c3-b4a5-9687-7869-5a4b3c2d1e0f' PLACING chr(code) FROM place));
 SELECT v.valid FROM validate_roster('roster_animal', 'id:4', '{"2026-01-01 05:00:00+01"}',
 	seen_hash('{2026-01-01 04:00:00+00}'), key_column => 'stamp') AS v;
 -- changed
