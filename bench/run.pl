@@ -187,10 +187,11 @@ END
 # --- The workloads ----------------------------------------------------------
 
 # Calls that one client makes in a slot: some tenths of a second's worth, so that
-# a round is over before the machine's mood changes.
+# a round is over before the machine's mood changes, but enough of them that what
+# a new connection has to read first counts for little.
 sub calls_for {
     my ($clients, $sync) = @_;
-    my %calls = $sync eq 'on' ? (1 => 80, 8 => 30, 32 => 15) : (1 => 1500, 8 => 250, 32 => 80);
+    my %calls = $sync eq 'on' ? (1 => 500, 8 => 200, 32 => 60) : (1 => 4000, 8 => 1000, 32 => 200);
     return $calls{$clients};
 }
 
