@@ -44,6 +44,18 @@ COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT * FROM assign_fates(ARRAY[pid(13), pid(99), pid(1), pid(10), pid(14), pid(13)], 'DELIBERATING', 'ESCALATED');
 COMMIT;
+-- What fails for all of them fails, rather than being done one by one.
+CREATE FUNCTION one_by_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM changed) > 1 THEN RAISE 'too many at once'; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER one_by_one AFTER UPDATE ON petition_submissions REFERENCING NEW TABLE AS changed EXECUTE FUNCTION one_by_one();
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT told($$ SELECT a FROM assign_fates(ARRAY[pid(16), pid(17)], 'DELIBERATING', 'ESCALATED') a $$);
+SELECT told($$ SELECT a FROM assign_fates(ARRAY[pid(16)], 'DELIBERATING', 'ESCALATED') a $$);
+COMMIT;
+DROP TRIGGER one_by_one ON petition_submissions;
 
 -- Thousands.
 INSERT INTO petition_submissions (id, text, state) SELECT pid(n), 'text', 'DELIBERATING' FROM generate_series(10001, 15000) n;

@@ -50,6 +50,18 @@ SELECT told($$SELECT govern('cases', '{"open": ["granted", "denied"]}')$$);
 ALTER TABLE cases_fates SET LOGGED;
 SELECT govern('cases', '{"open": ["granted", "denied"]}');
 
+-- a guard that is disabled, so that a state can become null
+SET petition_cas.allow_unguard = on;
+ALTER TABLE cases DISABLE TRIGGER petition_cas_guard;
+RESET petition_cas.allow_unguard;
+CREATE FUNCTION forget_state() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.state := null; RETURN new; END';
+CREATE TRIGGER forget BEFORE UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION forget_state();
+SELECT told($$SELECT compare_and_swap(null::cases, '1', 'open', 'granted')$$);
+DROP TRIGGER forget ON cases;
+SET petition_cas.allow_unguard = on;
+ALTER TABLE cases ENABLE ALWAYS TRIGGER petition_cas_guard;
+RESET petition_cas.allow_unguard;
+
 -- a role that may read key and state, one of them, or nothing
 CREATE ROLE regress_both;
 CREATE ROLE regress_key;
