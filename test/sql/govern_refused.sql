@@ -116,6 +116,7 @@ ALTER TABLE owned OWNER TO regress_owner;
 GRANT ALL ON owned TO regress_stranger;
 SET ROLE regress_stranger;
 SELECT refused('owned');
+SELECT refused('0');
 RESET ROLE;
 -- The ledger that a superuser makes belongs to the table's owner.
 SELECT govern('owned', '{"open": ["closed"]}');
