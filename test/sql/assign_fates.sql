@@ -57,6 +57,19 @@ SELECT told($$ SELECT a FROM assign_fates(ARRAY[pid(16)], 'DELIBERATING', 'ESCAL
 COMMIT;
 DROP TRIGGER one_by_one ON petition_submissions;
 
+-- Nothing is executed for no petition.
+CREATE FUNCTION not_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$;
+CREATE TRIGGER not_here BEFORE UPDATE ON petition_submissions EXECUTE FUNCTION not_here();
+SELECT * FROM assign_fates('{}', 'DELIBERATING', 'REFERRED');
+DROP TRIGGER not_here ON petition_submissions;
+
+-- At READ COMMITTED it takes no subtransaction, which would have an id of its own.
+BEGIN;
+SELECT outcome FROM assign_fates(ARRAY[pid(17), pid(18)], 'DELIBERATING', 'ESCALATED');
+SELECT (assign_fate(pid(19), 'DELIBERATING', 'ESCALATED')).state;
+SELECT count(*) FROM petition_submissions WHERE xmin = pg_current_xact_id()::xid;
+COMMIT;
+
 -- Thousands.
 INSERT INTO petition_submissions (id, text, state) SELECT pid(n), 'text', 'DELIBERATING' FROM generate_series(10001, 15000) n;
 SELECT outcome, current_state, count(*), count(DISTINCT submission_id)
