@@ -84,6 +84,7 @@ CREATE TYPE row_type AS (id int, state text, note text);
 CREATE TABLE typed OF row_type (PRIMARY KEY (id));
 CREATE TABLE typed_too OF row_type;
 SELECT govern('typed', '{"open": ["won", "lost"]}');
+CREATE TYPE row_type_3 AS (id int, state text, note text);
 CREATE TYPE stage AS ENUM ('open', 'won', 'lost', 'unused');
 CREATE TABLE staged (id int PRIMARY KEY, state stage);
 SELECT govern('staged', '{"open": ["won", "lost"]}');
@@ -92,6 +93,7 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TYPE row_type RENAME ATTRIBUTE state TO status CASCADE',
     'ALTER TYPE row_type ALTER ATTRIBUTE note TYPE varchar CASCADE',
     'CREATE TYPE row_type_2 AS (id int)',
+    'ALTER TYPE row_type_3 ALTER ATTRIBUTE state TYPE varchar',
     'ALTER TYPE stage RENAME VALUE ''won'' TO ''gained''',
     'ALTER TYPE stage RENAME VALUE ''unused'' TO ''void''',
     'ALTER TYPE stage RENAME TO stages',
@@ -157,6 +159,12 @@ CREATE TABLE ddl_guard_2.t (id int PRIMARY KEY, state text);
 SELECT govern('ddl_guard_2.t', '{"open": ["won", "lost"]}');
 SELECT ungovern('ddl_guard_2.t');
 SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+-- nor one that has a partition there
+CREATE TABLE ddl_guard_2.p (id int PRIMARY KEY, state text);
+SELECT govern('ddl_guard_2.p', '{"open": ["won", "lost"]}');
+SELECT ungovern('ddl_guard_2.p');
+CREATE TABLE ddl_guard_2.p_high PARTITION OF p FOR VALUES FROM (100) TO (200);
+SELECT refused('DROP TABLE ddl_guard_2.p_fates');
 
 -- a guard whose ledger is there: a restore creates it so
 DROP TABLE nullable;
