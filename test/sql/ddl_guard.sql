@@ -100,6 +100,8 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'DROP TYPE stage CASCADE']) c;
 
 -- the ledger
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END';
+CREATE TRIGGER petition_cas_mine AFTER INSERT ON t_fates EXECUTE FUNCTION nothing();
 SELECT c, refused(c) FROM unnest(ARRAY[
     'DROP TABLE t_fates',
     'DROP TABLE t, t_fates',
@@ -117,6 +119,7 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TABLE t_fates ENABLE TRIGGER ALL',
     'DROP TRIGGER petition_cas_ledger ON t_fates',
     'DROP TRIGGER petition_cas_ledger_truncate ON t_fates',
+    'DROP TRIGGER petition_cas_mine ON t_fates',
     'ALTER TRIGGER petition_cas_ledger ON t_fates RENAME TO other',
     'CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON t_fates FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_ledger()',
     'ALTER TABLE t_fates ADD note text',
@@ -159,6 +162,10 @@ CREATE TABLE ddl_guard_2.t (id int PRIMARY KEY, state text);
 SELECT govern('ddl_guard_2.t', '{"open": ["won", "lost"]}');
 SELECT ungovern('ddl_guard_2.t');
 SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+-- nor a table without a key that only has the name of a ledger
+CREATE TABLE ddl_guard_2.staged_fates (id int, note text);
+CREATE INDEX staged_note ON ddl_guard_2.staged_fates (note);
+SELECT refused('DROP INDEX ddl_guard_2.staged_note');
 -- nor one that has a partition there
 CREATE TABLE ddl_guard_2.p (id int PRIMARY KEY, state text);
 SELECT govern('ddl_guard_2.p', '{"open": ["won", "lost"]}');
