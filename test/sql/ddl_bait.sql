@@ -39,6 +39,19 @@ SELECT told('ALTER TABLE later DROP CONSTRAINT later_pkey');
 SELECT told('DROP INDEX other_note');
 SELECT told('ALTER TABLE later RENAME TO latest');
 SELECT told('DROP TABLE latest');
+-- nor the new name of what was a ledger, whose old one a stranger's guard has
+SET ROLE bait_stranger;
+CREATE TABLE bait_2 (id int PRIMARY KEY, state text);
+SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait_2 FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'former_fates', '{"open": ["granted"]}')$$);
+SET ROLE bait_owner;
+CREATE TABLE former (id int PRIMARY KEY, state text);
+SELECT govern('former', '{"open": ["granted", "denied"]}');
+SELECT ungovern('former');
+SELECT told('ALTER TABLE former_fates RENAME TO kept');
+SELECT told('DROP TABLE kept');
+RESET ROLE;
+DROP TABLE bait_2;
+SET ROLE bait_owner;
 -- his own are still judged
 SELECT told('ALTER TABLE cases DROP CONSTRAINT cases_pkey');
 SELECT told('ALTER TABLE cases_fates DROP CONSTRAINT cases_fates_pkey');

@@ -162,6 +162,17 @@ CREATE TABLE ddl_guard_2.t (id int PRIMARY KEY, state text);
 SELECT govern('ddl_guard_2.t', '{"open": ["won", "lost"]}');
 SELECT ungovern('ddl_guard_2.t');
 SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+-- nor one whose ledger is gone
+CREATE TABLE v (id int PRIMARY KEY, state text);
+CREATE TABLE ddl_guard_2.v (id int PRIMARY KEY, state text);
+SELECT govern('v', '{"open": ["won", "lost"]}'), govern('ddl_guard_2.v', '{"open": ["won", "lost"]}');
+SELECT ungovern('ddl_guard_2.v');
+SET petition_cas.allow_unguard = on;
+DROP TABLE v_fates;
+RESET petition_cas.allow_unguard;
+SELECT refused('ALTER TABLE ddl_guard_2.v_fates ALTER fate TYPE varchar');
+SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+DROP TABLE v;
 -- nor a table without a key that only has the name of a ledger
 CREATE TABLE ddl_guard_2.staged_fates (id int, note text);
 CREATE INDEX staged_note ON ddl_guard_2.staged_fates (note);
