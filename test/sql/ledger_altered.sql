@@ -37,8 +37,13 @@ CREATE OR REPLACE TRIGGER altering BEFORE INSERT ON cases_fates FOR EACH ROW EXE
 SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 1$$);
 SELECT told($$INSERT INTO cases VALUES (3, 'granted')$$);
 
--- a key that is there twice in another table than the ledger is told as such
+-- a rule that makes nothing of it
 DROP TRIGGER altering ON cases_fates;
+CREATE RULE nothing AS ON INSERT TO cases_fates DO INSTEAD NOTHING;
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+DROP RULE nothing ON cases_fates;
+
+-- a key that is there twice in another table than the ledger is told as such
 CREATE SCHEMA ledger_altered_2;
 CREATE TABLE noted (id int PRIMARY KEY);
 CREATE TABLE ledger_altered_2.cases_fates (id int PRIMARY KEY);
