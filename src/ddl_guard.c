@@ -498,13 +498,13 @@ check_typed_tables(Oid type_relid, Event *event)
 			continue;
 		type = relation->rd_rel->reloftype;
 		relation_close(relation, NoLock);
-		if (OidIsValid(type) && get_typ_typrelid(type) == type_relid)
+		if (get_typ_typrelid(type) == type_relid)
 			check_relation(relid, event);
 	}
 }
 
 /*
- * Checks a relation that a command worked on.
+ * Checks a relation that a command worked on, if it is there.
  */
 static void
 check_relation(Oid relid, Event *event)
@@ -568,7 +568,7 @@ check_enum(Oid type, Event *event)
 		AttrNumber	state = get_attnum(guard->relid, guard->state_column);
 		Relation	relation;
 
-		if (state <= 0 || get_atttype(guard->relid, state) != type)
+		if (get_atttype(guard->relid, state) != type)
 			continue;
 		relation = relation_open(guard->relid, AccessShareLock);
 		if (!has_all_states(type, guard->graph))
@@ -587,7 +587,7 @@ check_object(Oid classid, Oid objid, Event *event)
 {
 	if (classid == RelationRelationId)
 		check_relation(objid, event);
-	else if (classid == TriggerRelationId && OidIsValid(trigger_table(objid)))
+	else if (classid == TriggerRelationId)
 		check_relation(trigger_table(objid), event);
 	else if (classid == TypeRelationId && IsA(event->command, AlterEnumStmt))
 		check_enum(objid, event);
@@ -653,11 +653,8 @@ guard_ddl(PG_FUNCTION_ARGS)
 static Relation
 open_remaining(const char *schema, const char *table)
 {
-	Oid			namespace = schema ? get_namespace_oid(schema, true) : InvalidOid;
-	Oid			relid = InvalidOid;
+	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
 
-	if (OidIsValid(namespace) && table != NULL)
-		relid = get_relname_relid(table, namespace);
 	return OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
 }
 

@@ -810,8 +810,8 @@ ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
 }
 
 /*
- * Does the guard of another table than that one write into the ledger of that
- * name in its schema?
+ * Does the guard of another table write into the ledger of that name in the
+ * relation's schema?  The relation itself has no guard yet.
  */
 static bool
 is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
@@ -822,8 +822,7 @@ is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
-		if (guard->relid != RelationGetRelid(relation) &&
-			guard->namespace == RelationGetNamespace(relation) &&
+		if (guard->namespace == RelationGetNamespace(relation) &&
 			strcmp(guard->ledger, ledger) == 0)
 			return true;
 	}
@@ -1370,7 +1369,7 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 	Oid			ledger_oid = get_relname_relid(name, RelationGetNamespace(relation));
 	bool		lost = find_trigger(relation, TRUNCATE_TRIGGER) != NULL;
 
-	if (OidIsValid(ledger_oid) && get_attnum(ledger_oid, "fate") > 0 && !lost)
+	if (get_attnum(ledger_oid, "fate") > 0 && !lost)
 	{
 		Relation	ledger = relation_open(ledger_oid, AccessShareLock);
 

@@ -196,6 +196,18 @@ names_are_current(const Governed *governed, Relation relation)
 }
 
 /*
+ * Returns a text of a function's row in pg_proc; of one in C, the two that say
+ * where it is are never null.
+ */
+static char *
+get_function_text(HeapTuple function, AttrNumber attribute)
+{
+	bool		isnull;
+
+	return TextDatumGetCString(SysCacheGetAttr(PROCOID, function, attribute, &isnull));
+}
+
+/*
  * Is the function the one that this module offers under that symbol?  Only a
  * superuser can create a function in C, so the symbol and the library's name
  * tell, whatever schema the extension is in.
@@ -204,24 +216,18 @@ bool
 is_own_function(Oid function, const char *symbol)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Datum		source;
-	Datum		library;
-	bool		source_null;
-	bool		library_null;
 	bool		own = false;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &source_null);
-	library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &library_null);
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId &&
-		!source_null && !library_null &&
-		strcmp(TextDatumGetCString(source), symbol) == 0)
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId)
 	{
-		char	   *path = TextDatumGetCString(library);
-		char	   *slash = strrchr(path, '/');
+		char	   *source = get_function_text(tuple, Anum_pg_proc_prosrc);
+		char	   *library = get_function_text(tuple, Anum_pg_proc_probin);
+		char	   *slash = strrchr(library, '/');
 
-		own = strcmp(slash ? slash + 1 : path, "petition_cas") == 0;
+		own = strcmp(source, symbol) == 0 &&
+			strcmp(slash ? slash + 1 : library, "petition_cas") == 0;
 	}
 	ReleaseSysCache(tuple);
 	return own;
@@ -334,20 +340,16 @@ lost_column(Relation relation)
 static AttrNumber
 find_column(Relation relation, const char *column)
 {
-	for (int i = 0; i < RelationGetDescr(relation)->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), i);
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
 
-		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), column) == 0)
-			return attribute->attnum;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("column \"%s\" of governed relation \"%s\" does not exist",
-					column, RelationGetRelationName(relation)),
-			 errhint("Give the column its name back; or call ungovern, and govern with the column's new name, having renamed it in the ledger too if it is the key."),
-			 errtable(relation)));
-	return InvalidAttrNumber;	/* keep compilers quiet */
+	if (attno <= InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of governed relation \"%s\" does not exist",
+						column, RelationGetRelationName(relation)),
+				 errhint("Give the column its name back; or call ungovern, and govern with the column's new name, having renamed it in the ledger too if it is the key."),
+				 errtable(relation)));
+	return attno;
 }
 
 /*
@@ -611,14 +613,14 @@ static bool
 plan_has_target(SPIPlanPtr plan, Oid target)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	bool		uses_target = plan_uses_relation(plan, target);
 	ListCell   *cell;
 
+	check_plan_relation(plan, target);
 	foreach(cell, source->query_list)
 	{
 		Query	   *query = lfirst_node(Query, cell);
 
-		if (query->canSetTag && uses_target)
+		if (query->canSetTag)
 			return query->resultRelation == 0 ||
 				rt_fetch(query->resultRelation, query->rtable)->relid == target;
 	}
@@ -692,7 +694,7 @@ read_trigger_row(HeapTuple trigger, TupleDesc desc, GuardTrigger *guard)
 	const char *argument;
 	char	   *arguments[GUARD_NARGS];
 
-	if (isnull || form->tgnargs != GUARD_NARGS || OidIsValid(form->tgparentid))
+	if (form->tgnargs != GUARD_NARGS || OidIsValid(form->tgparentid))
 		return false;
 	argument = VARDATA_ANY(DatumGetByteaPP(value));
 	for (int i = 0; i < GUARD_NARGS; i++)

@@ -127,7 +127,7 @@ write_ledger_statement(const Governed *governed, KeptStatement statement,
 const char *
 assigning_actor(void)
 {
-	if (petition_cas_actor != NULL && petition_cas_actor[0] != '\0')
+	if (petition_cas_actor[0] != '\0')
 		return petition_cas_actor;
 	return GetUserNameFromId(GetSessionUserId(), false);
 }

@@ -599,7 +599,7 @@ execute(RosterQuery *query, SPIPlanPtr plan, bool read_only, IdReceiver *receive
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 
 	query->row_security = false;
-	(void) plan_uses_relation(plan, query->source);
+	check_plan_relation(plan, query->source);
 	foreach(cell, SPI_plan_get_plan_sources(plan))
 		query->row_security |= ((CachedPlanSource *) lfirst(cell))->dependsOnRLS;
 }

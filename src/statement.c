@@ -37,22 +37,19 @@ append_operator(StringInfo query, Oid operator)
 }
 
 /*
- * Did the plan, as it was just executed, use the relation that was meant?
- * Raises 55000 if it used others instead: the names in its text were right
- * before, but somebody may have renamed schemas or relations since.  Returns
- * false if it used none, because a rule made nothing of it.
+ * Raises 55000 if a plan, as it was just executed, was not about the relation
+ * that was meant, but about others: the names in its text were right before,
+ * but somebody may have renamed schemas or relations since.  One that a rule
+ * made nothing of is about none, which is no error here.
  */
-bool
-plan_uses_relation(SPIPlanPtr plan, Oid relid)
+void
+check_plan_relation(SPIPlanPtr plan, Oid relid)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 
-	if (list_member_oid(source->relationOids, relid))
-		return true;
-	if (source->query_list != NIL)
+	if (source->query_list != NIL && !list_member_oid(source->relationOids, relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation %u was renamed while a statement on it was prepared", relid),
 				 errhint("Nothing was changed. Try again.")));
-	return false;
 }

@@ -14,6 +14,6 @@
 #include "lib/stringinfo.h"
 
 extern void append_operator(StringInfo query, Oid operator);
-extern bool plan_uses_relation(SPIPlanPtr plan, Oid relid);
+extern void check_plan_relation(SPIPlanPtr plan, Oid relid);
 
 #endif							/* PETITION_CAS_STATEMENT_H */

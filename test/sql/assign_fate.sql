@@ -115,6 +115,14 @@ CREATE TABLE petition_submissions (id int PRIMARY KEY, state text);
 SELECT govern('petition_submissions', '{"open": ["closed"]}');
 SELECT told($$ SELECT assign_fate(pid(1), 'open', 'closed') $$);
 SELECT told($$ SELECT * FROM assign_fates(ARRAY[pid(1)], 'open', 'closed') $$);
+DROP TABLE petition_submissions, petition_submissions_fates;
+CREATE TABLE petition_submissions (id uuid PRIMARY KEY, number uuid NOT NULL UNIQUE, state text, status text);
+BEGIN;
+SELECT govern('petition_submissions', '{"open": ["closed"]}', key_column => 'number');
+SELECT told($$ SELECT assign_fate(pid(1), 'open', 'closed') $$);
+ROLLBACK;
+SELECT govern('petition_submissions', '{"open": ["closed"]}', state_column => 'status');
+SELECT told($$ SELECT assign_fate(pid(1), 'open', 'closed') $$);
 
 -- In a transaction that only reads.
 SET search_path = test_assign_fate, public;

@@ -44,6 +44,31 @@ COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT * FROM assign_fates(ARRAY[pid(13), pid(99), pid(1), pid(10), pid(14), pid(13)], 'DELIBERATING', 'ESCALATED');
 COMMIT;
+-- What fails for all of them fails, rather than being done one by one.
+CREATE FUNCTION one_by_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM changed) > 1 THEN RAISE 'too many at once'; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER one_by_one AFTER UPDATE ON petition_submissions REFERENCING NEW TABLE AS changed EXECUTE FUNCTION one_by_one();
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT told($$ SELECT a FROM assign_fates(ARRAY[pid(16), pid(17)], 'DELIBERATING', 'ESCALATED') a $$);
+SELECT told($$ SELECT a FROM assign_fates(ARRAY[pid(16)], 'DELIBERATING', 'ESCALATED') a $$);
+COMMIT;
+DROP TRIGGER one_by_one ON petition_submissions;
+
+-- Nothing is executed for no petition.
+CREATE FUNCTION not_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$;
+CREATE TRIGGER not_here BEFORE UPDATE ON petition_submissions EXECUTE FUNCTION not_here();
+SELECT * FROM assign_fates('{}', 'DELIBERATING', 'REFERRED');
+DROP TRIGGER not_here ON petition_submissions;
+
+-- At READ COMMITTED it takes no subtransaction, which would have an id of its own.
+BEGIN;
+SELECT outcome FROM assign_fates(ARRAY[pid(17), pid(18)], 'DELIBERATING', 'ESCALATED');
+SELECT (assign_fate(pid(19), 'DELIBERATING', 'ESCALATED')).state;
+SELECT count(*) FROM petition_submissions WHERE xmin = pg_current_xact_id()::xid;
+COMMIT;
 
 -- Thousands.
 INSERT INTO petition_submissions (id, text, state) SELECT pid(n), 'text', 'DELIBERATING' FROM generate_series(10001, 15000) n;

@@ -17,6 +17,12 @@ CREATE TABLE other (id int PRIMARY KEY, note text);
 CREATE INDEX other_note ON other (note);
 
 SET ROLE bait_stranger;
+-- a guard whose ledger is not there keeps no other index
+CREATE TABLE loose (id int PRIMARY KEY, state text);
+CREATE INDEX loose_state ON loose (state);
+SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON loose FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'never', '{"open": ["granted"]}')$$);
+SELECT told('DROP INDEX loose_state');
+DROP TABLE loose;
 CREATE TABLE bait (id int, state text);
 -- a ledger, or any table, of somebody else
 SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'cases_fates', '{"open": ["granted"]}')$$);
@@ -25,13 +31,27 @@ SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE
 SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'later', '{"open": ["granted"]}')$$);
 
 SET ROLE bait_owner;
-CREATE TABLE later (number int PRIMARY KEY, note text);
+CREATE TABLE later (number int PRIMARY KEY, note text, fate text);
+SELECT told('ALTER TABLE later DROP COLUMN fate');
 CREATE INDEX later_note ON later (note);
 SELECT told('DROP INDEX later_note');
 SELECT told('ALTER TABLE later DROP CONSTRAINT later_pkey');
 SELECT told('DROP INDEX other_note');
 SELECT told('ALTER TABLE later RENAME TO latest');
 SELECT told('DROP TABLE latest');
+-- nor the new name of what was a ledger, whose old one a stranger's guard has
+SET ROLE bait_stranger;
+CREATE TABLE bait_2 (id int PRIMARY KEY, state text);
+SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait_2 FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'former_fates', '{"open": ["granted"]}')$$);
+SET ROLE bait_owner;
+CREATE TABLE former (id int PRIMARY KEY, state text);
+SELECT govern('former', '{"open": ["granted", "denied"]}');
+SELECT ungovern('former');
+SELECT told('ALTER TABLE former_fates RENAME TO kept');
+SELECT told('DROP TABLE kept');
+RESET ROLE;
+DROP TABLE bait_2;
+SET ROLE bait_owner;
 -- his own are still judged
 SELECT told('ALTER TABLE cases DROP CONSTRAINT cases_pkey');
 SELECT told('ALTER TABLE cases_fates DROP CONSTRAINT cases_fates_pkey');

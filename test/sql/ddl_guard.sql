@@ -84,6 +84,7 @@ CREATE TYPE row_type AS (id int, state text, note text);
 CREATE TABLE typed OF row_type (PRIMARY KEY (id));
 CREATE TABLE typed_too OF row_type;
 SELECT govern('typed', '{"open": ["won", "lost"]}');
+CREATE TYPE row_type_3 AS (id int, state text, note text);
 CREATE TYPE stage AS ENUM ('open', 'won', 'lost', 'unused');
 CREATE TABLE staged (id int PRIMARY KEY, state stage);
 SELECT govern('staged', '{"open": ["won", "lost"]}');
@@ -92,12 +93,15 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TYPE row_type RENAME ATTRIBUTE state TO status CASCADE',
     'ALTER TYPE row_type ALTER ATTRIBUTE note TYPE varchar CASCADE',
     'CREATE TYPE row_type_2 AS (id int)',
+    'ALTER TYPE row_type_3 ALTER ATTRIBUTE state TYPE varchar',
     'ALTER TYPE stage RENAME VALUE ''won'' TO ''gained''',
     'ALTER TYPE stage RENAME VALUE ''unused'' TO ''void''',
     'ALTER TYPE stage RENAME TO stages',
     'DROP TYPE stage CASCADE']) c;
 
 -- the ledger
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END';
+CREATE TRIGGER petition_cas_mine AFTER INSERT ON t_fates EXECUTE FUNCTION nothing();
 SELECT c, refused(c) FROM unnest(ARRAY[
     'DROP TABLE t_fates',
     'DROP TABLE t, t_fates',
@@ -115,6 +119,7 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'ALTER TABLE t_fates ENABLE TRIGGER ALL',
     'DROP TRIGGER petition_cas_ledger ON t_fates',
     'DROP TRIGGER petition_cas_ledger_truncate ON t_fates',
+    'DROP TRIGGER petition_cas_mine ON t_fates',
     'ALTER TRIGGER petition_cas_ledger ON t_fates RENAME TO other',
     'CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON t_fates FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_ledger()',
     'ALTER TABLE t_fates ADD note text',
@@ -157,6 +162,27 @@ CREATE TABLE ddl_guard_2.t (id int PRIMARY KEY, state text);
 SELECT govern('ddl_guard_2.t', '{"open": ["won", "lost"]}');
 SELECT ungovern('ddl_guard_2.t');
 SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+-- nor one whose ledger is gone
+CREATE TABLE v (id int PRIMARY KEY, state text);
+CREATE TABLE ddl_guard_2.v (id int PRIMARY KEY, state text);
+SELECT govern('v', '{"open": ["won", "lost"]}'), govern('ddl_guard_2.v', '{"open": ["won", "lost"]}');
+SELECT ungovern('ddl_guard_2.v');
+SET petition_cas.allow_unguard = on;
+DROP TABLE v_fates;
+RESET petition_cas.allow_unguard;
+SELECT refused('ALTER TABLE ddl_guard_2.v_fates ALTER fate TYPE varchar');
+SELECT refused('ALTER TABLE ddl_guard_2.t_fates RENAME TO other');
+DROP TABLE v;
+-- nor a table without a key that only has the name of a ledger
+CREATE TABLE ddl_guard_2.staged_fates (id int, note text);
+CREATE INDEX staged_note ON ddl_guard_2.staged_fates (note);
+SELECT refused('DROP INDEX ddl_guard_2.staged_note');
+-- nor one that has a partition there
+CREATE TABLE ddl_guard_2.p (id int PRIMARY KEY, state text);
+SELECT govern('ddl_guard_2.p', '{"open": ["won", "lost"]}');
+SELECT ungovern('ddl_guard_2.p');
+CREATE TABLE ddl_guard_2.p_high PARTITION OF p FOR VALUES FROM (100) TO (200);
+SELECT refused('DROP TABLE ddl_guard_2.p_fates');
 
 -- a guard whose ledger is there: a restore creates it so
 DROP TABLE nullable;

@@ -107,6 +107,12 @@ SELECT govern('plain', '{"open": ["closed"]}');
 SELECT refused('plain');
 SELECT refused('plain_fates', $$, 'id', 'fate'$$);
 
+-- A trigger that has but the name of a ledger's makes no ledger.
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END';
+CREATE TABLE no_ledger (id int PRIMARY KEY, state text);
+CREATE TRIGGER petition_cas_ledger AFTER INSERT ON no_ledger EXECUTE FUNCTION nothing();
+SELECT refused('no_ledger');
+
 -- Only the owner governs, and only he undoes that.
 CREATE ROLE regress_owner;
 CREATE ROLE regress_stranger;
@@ -116,6 +122,7 @@ ALTER TABLE owned OWNER TO regress_owner;
 GRANT ALL ON owned TO regress_stranger;
 SET ROLE regress_stranger;
 SELECT refused('owned');
+SELECT refused('0');
 RESET ROLE;
 -- The ledger that a superuser makes belongs to the table's owner.
 SELECT govern('owned', '{"open": ["closed"]}');

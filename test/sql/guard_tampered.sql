@@ -50,6 +50,18 @@ SELECT told($$SELECT govern('cases', '{"open": ["granted", "denied"]}')$$);
 ALTER TABLE cases_fates SET LOGGED;
 SELECT govern('cases', '{"open": ["granted", "denied"]}');
 
+-- a guard that is disabled, so that a state can become null
+SET petition_cas.allow_unguard = on;
+ALTER TABLE cases DISABLE TRIGGER petition_cas_guard;
+RESET petition_cas.allow_unguard;
+CREATE FUNCTION forget_state() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.state := null; RETURN new; END';
+CREATE TRIGGER forget BEFORE UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION forget_state();
+SELECT told($$SELECT compare_and_swap(null::cases, '1', 'open', 'granted')$$);
+DROP TRIGGER forget ON cases;
+SET petition_cas.allow_unguard = on;
+ALTER TABLE cases ENABLE ALWAYS TRIGGER petition_cas_guard;
+RESET petition_cas.allow_unguard;
+
 -- a role that may read key and state, one of them, or nothing
 CREATE ROLE regress_both;
 CREATE ROLE regress_key;
@@ -71,5 +83,24 @@ SELECT told($$UPDATE cases SET state = 'denied'$$);
 RESET ROLE;
 
 SELECT * FROM verify_fates('cases');
+
+-- a key of a type that cannot be compared, and a column by the name that a
+-- dropped one has
+SET petition_cas.allow_unguard = on;
+ALTER TABLE cases DROP CONSTRAINT cases_pkey, ALTER id TYPE json USING to_json(id);
+SELECT told($$SELECT compare_and_swap(null::cases, '1', 'open', 'granted')$$);
+CREATE TABLE dropped (id int PRIMARY KEY, gone int, state text);
+ALTER TABLE dropped DROP gone;
+CREATE TRIGGER petition_cas_guard AFTER INSERT ON dropped FOR EACH ROW EXECUTE FUNCTION guard_fate('........pg.dropped.2........', 'state', 'dropped_fates', '{"open": ["closed"]}');
+SELECT told($$INSERT INTO dropped VALUES (1, 'open')$$);
+
+-- a guard of our name that calls a function of another library
+CREATE FUNCTION guard_fate() RETURNS trigger LANGUAGE c AS '$libdir/petition_cas', 'guard_fate';
+UPDATE pg_proc SET probin = probin || '_not' WHERE oid = 'guard_tampered.guard_fate'::regproc;
+CREATE TABLE copied (id int PRIMARY KEY, state text);
+CREATE TRIGGER petition_cas_guard AFTER INSERT ON copied FOR EACH ROW EXECUTE FUNCTION guard_tampered.guard_fate('id', 'state', 'copied_fates', '{"open": ["closed"]}');
+SELECT told($$SELECT compare_and_swap(null::copied, '1', 'open', 'granted')$$);
+RESET petition_cas.allow_unguard;
+
 DROP SCHEMA guard_tampered CASCADE;
 DROP ROLE regress_both, regress_key, regress_state, regress_note;

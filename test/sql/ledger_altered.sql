@@ -1,5 +1,6 @@
 -- A trigger of the owner that changes what goes into the ledger is found out
--- before the fate is assigned.
+-- before the fate is assigned, and what it raises is not taken for a conflict in
+-- the ledger.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/sql/helpers.psql'
 \set ECHO none
@@ -36,7 +37,47 @@ CREATE OR REPLACE TRIGGER altering BEFORE INSERT ON cases_fates FOR EACH ROW EXE
 SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 1$$);
 SELECT told($$INSERT INTO cases VALUES (3, 'granted')$$);
 
+-- a rule that makes nothing of it
+DROP TRIGGER altering ON cases_fates;
+CREATE RULE nothing AS ON INSERT TO cases_fates DO INSTEAD NOTHING;
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+DROP RULE nothing ON cases_fates;
+
+-- a key that is there twice in another table than the ledger is told as such
+CREATE SCHEMA ledger_altered_2;
+CREATE TABLE noted (id int PRIMARY KEY);
+CREATE TABLE ledger_altered_2.cases_fates (id int PRIMARY KEY);
+INSERT INTO noted VALUES (2);
+INSERT INTO ledger_altered_2.cases_fates VALUES (2);
+CREATE FUNCTION insert_elsewhere() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('INSERT INTO %s VALUES ($1)', tg_argv[0]) USING new.id;
+    RETURN new;
+END $$;
+CREATE FUNCTION raise_conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    CASE tg_argv[0]
+        WHEN 'nothing' THEN RAISE unique_violation;
+        WHEN 'schema' THEN RAISE unique_violation USING SCHEMA = 'ledger_altered';
+        WHEN 'table' THEN RAISE unique_violation USING TABLE = 'cases_fates';
+        WHEN 'code' THEN RAISE check_violation USING TABLE = 'cases_fates', SCHEMA = 'ledger_altered';
+    END CASE;
+END $$;
+CREATE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION insert_elsewhere('noted');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+CREATE OR REPLACE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION insert_elsewhere('ledger_altered_2.cases_fates');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+CREATE OR REPLACE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION raise_conflict('nothing');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+CREATE OR REPLACE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION raise_conflict('schema');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+CREATE OR REPLACE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION raise_conflict('table');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+CREATE OR REPLACE TRIGGER elsewhere BEFORE INSERT ON cases_fates FOR EACH ROW EXECUTE FUNCTION raise_conflict('code');
+SELECT told($$UPDATE cases SET state = 'granted' WHERE id = 2$$);
+DROP TRIGGER elsewhere ON cases_fates;
+
 SELECT * FROM verify_fates('cases');
 SELECT id, fate, assigned_by FROM cases_fates ORDER BY id;
 
-DROP SCHEMA ledger_altered CASCADE;
+DROP SCHEMA ledger_altered, ledger_altered_2 CASCADE;

@@ -76,6 +76,13 @@ SELECT after('ALTER TABLE t OWNER TO regress_other');
 DROP OWNED BY regress_other;
 DROP ROLE regress_other;
 
+-- A key of another collation would tell other texts apart.
+CREATE TABLE named (name text PRIMARY KEY, state text);
+SELECT govern('named', graph(), key_column => 'name');
+SELECT ungovern('named');
+ALTER TABLE named_fates ALTER name TYPE text COLLATE "C";
+SELECT told($$ SELECT govern('named', graph(), key_column => 'name') $$);
+
 -- A ledger that another table uses.
 SELECT govern('t', graph());
 ALTER TABLE t RENAME TO renamed;

@@ -23,3 +23,8 @@ SELECT lifecycle_diagram('circle');
 CREATE TABLE lines (id int PRIMARY KEY, state text);
 SELECT govern('lines', jsonb_build_object(E'two\nlines', jsonb_build_array(E'tab\there', 'S2', 's2')));
 SELECT lifecycle_diagram('lines');
+-- In the order in which the states are reached, not that of the JSON's keys; and
+-- names that begin with something else than a letter.
+CREATE TABLE deep (id int PRIMARY KEY, state text);
+SELECT govern('deep', '{"A": ["X", "C"], "C": ["1ST"], "X": ["_LAST", "Z", "A9"]}');
+SELECT lifecycle_diagram('deep');

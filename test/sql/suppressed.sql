@@ -53,7 +53,21 @@ SELECT all_forms(1);
 CREATE OR REPLACE RULE instead AS ON UPDATE TO petition_submissions DO INSTEAD
     UPDATE petition_submissions_fates SET fate = fate WHERE false RETURNING NULL::uuid, NULL, NULL, NULL::uuid, NULL, NULL::bytea, NULL, NULL, now(), now();
 SELECT left(t, 5), count(*) FROM all_forms(1) t WHERE t !~ '^  ' GROUP BY 1;
+CREATE TABLE noted (id uuid);
+INSERT INTO noted VALUES (pid(1));
+CREATE OR REPLACE RULE instead AS ON UPDATE TO petition_submissions DO INSTEAD
+    UPDATE noted SET id = OLD.id WHERE id = OLD.id RETURNING id, '', '', NULL::uuid, 'REFERRED', NULL::bytea, '', '', now(), now();
+SELECT left(t, 5), count(*) FROM all_forms(1) t WHERE t !~ '^  ' GROUP BY 1;
 DROP RULE instead ON petition_submissions;
+TRUNCATE noted;
+-- A rule that does something as well hinders nobody. (PostgreSQL has no such
+-- rules for the statement of assign_fates.)
+CREATE RULE also AS ON UPDATE TO petition_submissions DO ALSO INSERT INTO noted VALUES (OLD.id);
+SELECT told($$ SELECT state FROM assign_fate(pid(7), 'DELIBERATING', 'REFERRED') $$);
+SELECT told($$ SELECT (compare_and_swap(NULL::petition_submissions, pid(8)::text, 'DELIBERATING', 'REFERRED')).state $$);
+SELECT told($$ SELECT outcome FROM assign_fates(ARRAY[pid(9)], 'DELIBERATING', 'REFERRED') $$);
+SELECT count(*) FROM noted;
+DROP RULE also ON petition_submissions;
 
 -- Row security that lets the caller read the row but not update it.
 CREATE ROLE regress_clerk;
@@ -73,7 +87,7 @@ SELECT told($$ SELECT try_assign_fate(pid(6), 'DELIBERATING', 'REFERRED') $$);
 SELECT told($$ SELECT try_assign_fate(pid(6), 'DELIBERATING', 'ESCALATED') $$);
 RESET ROLE;
 
--- Nothing of all that was stored.
+-- Nothing of all that was refused is stored.
 SELECT id, state FROM petition_submissions WHERE state <> 'DELIBERATING' ORDER BY id;
 SELECT id, fate FROM petition_submissions_fates ORDER BY id;
 SELECT verify_fates('petition_submissions');

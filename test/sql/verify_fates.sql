@@ -84,10 +84,21 @@ ALTER TABLE part_2 DISABLE TRIGGER petition_cas_guard;
 SELECT problem FROM verify_fates('parted');
 ALTER TABLE part_2 ENABLE ALWAYS TRIGGER petition_cas_guard;
 SELECT verify_fates('parted');
+-- A row of one; and a partition by itself.
+SET session_replication_role = replica;
+INSERT INTO parted VALUES (1, 'closed');
+RESET session_replication_role;
+SELECT * FROM verify_fates('parted');
+SELECT told($$ SELECT verify_fates('part_1') $$);
 
 -- Not governed at all; half taken down.
 CREATE TABLE plain (id int PRIMARY KEY, state text);
 SELECT told($$ SELECT verify_fates('plain') $$);
+CREATE TABLE plain_fates (note text);
+SELECT told($$ SELECT verify_fates('plain') $$);
 SELECT told($$ SELECT verify_fates('cases_fates') $$);
+-- All triggers are gone, as after DROP EXTENSION CASCADE.
+SELECT after('DROP TRIGGER petition_cas_guard ON t; DROP TRIGGER petition_cas_truncate ON t;
+    DROP TRIGGER petition_cas_ledger ON t_fates; DROP TRIGGER petition_cas_ledger_truncate ON t_fates');
 SELECT ungovern('t');
 SELECT told($$ SELECT verify_fates('t') $$);

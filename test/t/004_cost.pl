@@ -15,7 +15,7 @@ chomp $library;
 plan skip_all => 'pg_stat_statements is not installed' unless -e "$library/pg_stat_statements.so";
 
 my $node = new_server('cost', "shared_preload_libraries = 'pg_stat_statements'",
-	'pg_stat_statements.track = all', 'pg_stat_statements.track_utility = off');
+	'pg_stat_statements.track = all', 'pg_stat_statements.track_planning = on', 'pg_stat_statements.track_utility = off');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, state text, note text);
@@ -59,10 +59,24 @@ for my $level ('read committed', 'repeatable read', 'serializable')
 }
 is(statements("UPDATE orders SET note = 'x'", 'read committed'), '', 'an update of other columns costs no query');
 is(statements("INSERT INTO orders SELECT n, 'open' FROM generate_series(1001, 1100) n", 'read committed'), '', 'nor an insert of rows without a fate');
-is(statements("SELECT count(*) FROM assign_fates(ARRAY(SELECT lpad(n::text, 32, '0')::uuid FROM generate_series(101, 150) n), 'DELIBERATING', 'REFERRED')", 'read committed') =~ s/^\d+ SELECT .*\n?//mgr,
+is(statements("SELECT count(*) FROM assign_fates(ARRAY(SELECT lpad(n::text, 32, '0')::uuid FROM generate_series(101, 150) n), 'DELIBERATING', 'REFERRED')", 'read committed'),
 	"1 INSERT petition_submissions_fates\n1 WITH petition_submissions", 'assign_fates is one statement, with one insert for all petitions');
 is(statements("SELECT outcome FROM try_assign_fate('" . petition_id(1) . "', 'DELIBERATING', 'REFERRED')", 'read committed'),
 	"2 SELECT petition_submissions\n1 UPDATE petition_submissions", 'a loser costs the UPDATE and the two looks that tell it why');
+
+# Plans are kept, whatever is done to other tables: after the first five calls,
+# for which the server makes plans of their own, one plan will do.
+my $plans = $node->safe_psql('postgres', q{
+	SELECT pg_stat_statements_reset() IS NOT NULL;
+	DO $$
+	BEGIN
+		FOR n IN 1 .. 30 LOOP
+			PERFORM outcome FROM try_assign_fate('00000000-0000-0000-0000-000000000001', 'DELIBERATING', 'REFERRED');
+			EXECUTE format('CREATE TEMPORARY TABLE other_%s (n int)', n);
+		END LOOP;
+	END $$;
+	SELECT calls, plans < 10 FROM pg_stat_statements WHERE query ~ '^UPDATE ONLY public.petition_submissions'});
+is($plans, "t\n30|t", 'plans are kept');
 
 # Memory: after the first 2,000 calls of every form the next 20,000 leave the
 # session as it is.
