@@ -364,9 +364,23 @@ former_name(Relation relation, Node *command)
 }
 
 /*
+ * Has one of two roles, which may be the same, been granted the other?
+ */
+static bool
+are_related(Oid role, Oid other)
+{
+	return is_member_of_role(role, other) || is_member_of_role(other, role);
+}
+
+/*
  * Returns the guard of a table that uses a ledger, or, where the command has
- * moved or renamed it, that used it: one of the same owner whose ledger had
- * that name and is nowhere now.  NULL if there is none.
+ * moved or renamed it, that used it: one whose ledger had that name and is
+ * nowhere now.  NULL if there is none.
+ *
+ * Whoever may create tables beside a ledger can give one a guard that names
+ * it; what belongs to roles that have nothing to do with each other is no use.
+ * Owners who are related count, since one could give the other the table, alter
+ * the ledger and take the table back.
  */
 static const GuardTrigger *
 find_user(Relation ledger, Event *event)
@@ -379,10 +393,9 @@ find_user(Relation ledger, Event *event)
 		const GuardTrigger *guard = lfirst(cell);
 		Oid			found = get_relname_relid(guard->ledger, guard->namespace);
 
-		if (found == RelationGetRelid(ledger))
-			return guard;
-		if (!OidIsValid(found) && moves_names(event->command) && strcmp(guard->ledger, name) == 0 &&
-			relation_owner(guard->relid) == ledger->rd_rel->relowner)
+		if ((found == RelationGetRelid(ledger) ||
+			 (!OidIsValid(found) && moves_names(event->command) && strcmp(guard->ledger, name) == 0)) &&
+			are_related(relation_owner(guard->relid), ledger->rd_rel->relowner))
 			return guard;
 	}
 	return NULL;
@@ -703,7 +716,27 @@ check_dropped_column(Relation relation, const char *column, Event *event)
 }
 
 /*
- * Refuses the drop of a ledger while a table uses it.
+ * May the user have dropped something that belongs to a table's owner: because
+ * the two are related, or because the schema of both is the user's?
+ */
+static bool
+may_drop_beside(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(get_rel_namespace(relid)));
+	bool		may = are_related(GetUserId(), relation_owner(relid));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		may = may || has_privs_of_role(GetUserId(), ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+		ReleaseSysCache(tuple);
+	}
+	return may;
+}
+
+/*
+ * Refuses the drop of a ledger while a table uses it.  What is gone has no owner
+ * any more: a guard that the user could not have deprived of its ledger is a
+ * stranger's, who only gave it that name.
  */
 static void
 check_dropped_table(const char *schema, const char *table, Event *event)
@@ -715,7 +748,8 @@ check_dropped_table(const char *schema, const char *table, Event *event)
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
-		if (guard->namespace == namespace && strcmp(guard->ledger, table) == 0)
+		if (guard->namespace == namespace && strcmp(guard->ledger, table) == 0 &&
+			may_drop_beside(guard->relid))
 			report_protected_relation(relation_open(guard->relid, AccessShareLock),
 									  "cannot drop the ledger of governed relation \"%s\"",
 									  "Drop the table with it, or ungovern it first.");
@@ -740,24 +774,6 @@ check_key_kept(Oid relid, const char *column, const char *message, const char *h
 }
 
 /*
- * May the user drop an index of a table: because he has the rights of the
- * table's owner, or of its schema's?
- */
-static bool
-may_drop_index(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(get_rel_namespace(relid)));
-	bool		may = has_privs_of_role(GetUserId(), relation_owner(relid));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		may = may || has_privs_of_role(GetUserId(), ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
-		ReleaseSysCache(tuple);
-	}
-	return may;
-}
-
-/*
  * Checks, after an index was dropped, the keys of the governed tables in its
  * schema, and of their ledgers: of which table it was, nothing tells any more.
  * A table whose indexes the user could not have dropped does not count: its
@@ -773,7 +789,7 @@ check_dropped_index(const char *schema, Event *event)
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
-		if (guard->namespace != namespace || !may_drop_index(guard->relid))
+		if (guard->namespace != namespace || !may_drop_beside(guard->relid))
 			continue;
 		check_key_kept(guard->relid, guard->key_column,
 					   "cannot drop the unique index on the key of governed relation \"%s\"",

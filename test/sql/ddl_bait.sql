@@ -39,7 +39,7 @@ SELECT told('ALTER TABLE later DROP CONSTRAINT later_pkey');
 SELECT told('DROP INDEX other_note');
 SELECT told('ALTER TABLE later RENAME TO latest');
 SELECT told('DROP TABLE latest');
--- nor the new name of what was a ledger, whose old one a stranger's guard has
+-- nor what was a ledger, and has the name that a stranger's guard was given before
 SET ROLE bait_stranger;
 CREATE TABLE bait_2 (id int PRIMARY KEY, state text);
 SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait_2 FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'former_fates', '{"open": ["granted"]}')$$);
@@ -47,8 +47,12 @@ SET ROLE bait_owner;
 CREATE TABLE former (id int PRIMARY KEY, state text);
 SELECT govern('former', '{"open": ["granted", "denied"]}');
 SELECT ungovern('former');
+SELECT told('ALTER TABLE former_fates ALTER fate TYPE varchar');
 SELECT told('ALTER TABLE former_fates RENAME TO kept');
-SELECT told('DROP TABLE kept');
+SELECT told('ALTER TABLE kept RENAME TO former_fates');
+SELECT told('ALTER TABLE former_fates DROP COLUMN from_state');
+SELECT told('DROP TRIGGER petition_cas_ledger_truncate ON former_fates');
+SELECT told('DROP TABLE former_fates');
 RESET ROLE;
 DROP TABLE bait_2;
 SET ROLE bait_owner;
