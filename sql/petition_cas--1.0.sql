@@ -139,7 +139,7 @@ CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_sta
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
-'As try_assign_fate for many petitions in one statement, locked in the order of their ids; returns an outcome for each, in the order given. An id given again finds what its first time left. Errors: as try_assign_fate, and 22004 for a null id.';
+'As try_assign_fate for many petitions in one statement, locked in the order of their ids; returns an outcome for each, in the order given. An id given again finds what its first time left. Errors: as try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
 CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state text, new_state text)
     RETURNS anyelement
