@@ -18,11 +18,12 @@ my (%figures, @variants, %titles, %counts);
 # Which contender of a workload the others are compared with, and what its
 # tables are headed.
 my %baseline = (
-    single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
+    turns => 'bare UPDATE with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row');
 my %heading = (
-    single => 'One fate a call', bulk => 'A thousand fates a call; figures are for one id',
+    turns => 'One fate a call, the contenders in turns of ten calls in the same sessions',
+    single => 'One fate a call, each contender for some tenths of a second', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
     untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
@@ -75,10 +76,24 @@ sub thousands {
     return $number;
 }
 
+# The table of a workload that is measured by what a call takes.
+sub turns_table {
+    my ($variant) = @_;
+    my $than = $baseline{turns};
+    my $rounds = keys %{ $figures{turns}{$variant}{$than} };
+    my $table = "**$variant** ($rounds rounds)\n\n| | µs a call | calls in the same time, ratio |\n|---|---:|---:|\n";
+    for my $title (@{ $titles{turns} }) {
+        $table .= sprintf "| %s | %.0f | %s |\n", $title, figure('turns', $variant, $title, 'cpu'),
+          $title eq $than ? '1' : spread(ratio('turns', $variant, $title, $than, 'rate'));
+    }
+    return "$table\n";
+}
+
 sub variant_table {
     my ($workload, $variant) = @_;
     my $than = $baseline{$workload};
     my $rounds = keys %{ $figures{$workload}{$variant}{$than} };
+    return turns_table($variant) if $workload eq 'turns';
     my $table = "**$variant** ($rounds rounds)\n\n| | a second | CPU, µs | least CPU | throughput, ratio | CPU, ratio |\n|---|---:|---:|---:|---:|---:|\n";
     for my $title (@{ $titles{$workload} }) {
         my @rate = ratio($workload, $variant, $title, $than, 'rate') or next;
@@ -105,20 +120,15 @@ sub aim {
       @found > 1 ? spread(@found) : sprintf('%.2f', $found[0]), $held ? 'yes' : '**no**';
 }
 
-sub aims_of_single {
+sub aims_of_turns {
     my $lines = '';
     my %aims = (off => [ 0.95, 1.2, 2.5 ], on => [ 0.95, 1.05, 1.7 ]);
-    my @rivals = ($baseline{single}, 'PL/pgSQL function and trigger', 'application: BEGIN, SELECT, UPDATE, INSERT, COMMIT');
-    for my $order (qw(random sequential)) {
-        for my $sync (qw(off on)) {
-            for my $clients (1, 8, 32) {
-                my $variant = "$order ids, synchronous_commit $sync, clients $clients";
-                for my $i (0 .. 2) {
-                    next if $clients == 32 or !$figures{single}{$variant};
-                    $lines .= aim("assign_fate against $rivals[$i]; $variant", $aims{$sync}[$i], 0,
-                        ratio('single', $variant, $ours, $rivals[$i], 'rate'));
-                }
-            }
+    my @rivals = ($baseline{turns}, 'PL/pgSQL function and trigger', 'application: BEGIN, SELECT, UPDATE, INSERT, COMMIT');
+    for my $sync (qw(off on)) {
+        for my $clients (1, 8) {
+            my $variant = "synchronous_commit $sync, clients $clients";
+            $lines .= aim("assign_fate against $rivals[$_]; $variant", $aims{$sync}[$_], 0,
+                ratio('turns', $variant, $ours, $rivals[$_], 'rate')) for 0 .. 2;
         }
     }
     return $lines;
@@ -229,7 +239,7 @@ END
 
 read_measurements();
 my $text = '';
-my $aims = ($figures{single} ? aims_of_single() : '') . aims_of_the_rest();
+my $aims = ($figures{turns} ? aims_of_turns() : '') . aims_of_the_rest();
 $text .= "## What it must show\n\n| | wanted | measured | held |\n|---|---|---|---|\n$aims\n" if $aims;
 my $last = '';
 for (@variants) {

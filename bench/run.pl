@@ -13,6 +13,10 @@
 # In a contender's SQL :id is the petition of the call, and :ids an array of
 # 1,000 of them.
 #
+# In the workload turns all contenders share their sessions and take turns of
+# some calls each. It tells the microseconds of a call as its client sees them,
+# in place of CPU, and ratios differ little from round to round.
+#
 # The CPU is that of the server's backends alone, to the nanosecond, as Linux
 # accounts for it: each backend notes it, and the time, after some calls that
 # warm it up and again at its end. It needs a superuser, for pg_read_file.
@@ -24,6 +28,7 @@ use List::Util qw(max sum0);
 
 my $bench = dirname($0);
 my $scratch = $ENV{TMPDIR} || '/tmp';
+my $turn = 10;    # calls that a contender makes before the next one in the workload turns
 my $warm = 10;    # calls before the first note: the fifth execution settles a plan
 my %option;
 my $slot = 0;
@@ -148,12 +153,14 @@ sub write_script {
     return $file;
 }
 
+# Runs a script and returns what pgbench printed.
 sub pgbench {
     my ($contender, $file, $transactions, %run) = @_;
     local $ENV{PGOPTIONS} = "-c search_path=$contender->{schema},public -c synchronous_commit=$run{sync}";
     my $threads = $run{clients} < 2 ? 1 : 2;
-    my $printed = qx(pgbench --no-vacuum --protocol=prepared --client=$run{clients} --jobs=$threads --transactions=$transactions --define=i=0 --file='$file' 2>&1);
+    my $printed = qx(pgbench --no-vacuum --report-per-command --protocol=prepared --client=$run{clients} --jobs=$threads --transactions=$transactions --define=i=0 --file='$file' 2>&1);
     die "pgbench failed on $contender->{name}: $printed\n" if $? or $printed =~ /aborted/;
+    return $printed;
 }
 
 # Runs a contender once; each client makes so many calls. Notes the result.
@@ -220,6 +227,62 @@ sub workload_single {
         }
         check_decided($rows, @contenders);
     }
+}
+
+# The contenders take turns of so many calls in one session, again and again: a
+# script in which each has its statements, headed by a SET of its schema.
+sub write_turns {
+    my ($contenders, %run) = @_;
+    my $body = '';
+    for my $contender (@$contenders) {
+        $body .= "SET search_path = $contender->{schema}, public;\n";
+        for my $k (0 .. $turn - 1) {
+            $body .= "\\set n permute($run{offset} + ((:i - 1) * $run{clients} + :client_id) * $turn + $k, $run{among}, 42) + 1\n$contender->{body}\n";
+        }
+    }
+    return write_script({ body => $body }, '', '', %run);
+}
+
+# Returns the microseconds that a call of each contender took, by schema, from
+# what pgbench says of the commands of such a script.
+sub read_turns {
+    my ($printed) = @_;
+    my (%took, $schema);
+    for (split /\n/, $printed) {
+        my ($latency, $command) = /^\s+(\d+\.\d+)\s+(?:\d+\s+)?(\S.*)/ or next;
+        if ($command =~ /^SET search_path = (\w+)/) { $schema = $1 }
+        elsif (defined $schema && $command !~ /^\\/) { $took{$schema} += 1000 * $latency / $turn }
+    }
+    return %took;
+}
+
+# One fate a call, the contenders in turn in the same sessions: what slows the
+# machine down for a moment slows all of them.
+sub workload_turns {
+    my @contenders = contenders('rivals');
+    my %calls = (off => { 1 => 300, 8 => 60 }, on => { 1 => 100, 8 => 30 });    # times a turn
+    my $rounds = $option{quick} ? 5 : 11;
+    my $rows = sum0(map { my $sync = $_; map { $rounds * $turn * $_ * $calls{$sync}{$_} } 1, 8 } keys %calls);
+    my $offset = 0;
+    set_up($_, petitions($rows)) for @contenders;
+    sql('CHECKPOINT');
+    for my $sync (qw(off on)) {
+        for my $clients (1, 8) {
+            my $calls = $calls{$sync}{$clients};
+            progress("turns: synchronous_commit $sync, $clients clients");
+            for my $round (1 .. $rounds) {
+                my %run = (clients => $clients, sync => $sync, offset => $offset, random => 1, among => $rows);
+                my %took = read_turns(pgbench($contenders[0], write_turns(\@contenders, %run), $calls, %run));
+                for my $contender (@contenders) {
+                    my $microseconds = $took{ $contender->{schema} } or die "pgbench says nothing of $contender->{name}\n";
+                    print_result('turns', "synchronous_commit $sync, clients $clients", $round,
+                        $contender, 1e6 * $clients / $microseconds, $microseconds);
+                }
+                $offset += $turn * $clients * $calls;
+            }
+        }
+    }
+    check_decided($rows, @contenders);
 }
 
 # 1,000 fates a call, of petitions all over the table.
@@ -398,7 +461,7 @@ sub instructions {
 }
 
 my %workloads = (
-    single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
+    turns => \&workload_turns, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
     govern => \&workload_govern);
 my @wanted;
@@ -407,7 +470,7 @@ for my $argument (@ARGV) {
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(single bulk hot untouched copy govern growth) if !@wanted && !$option{instructions};
+@wanted = qw(turns single bulk hot untouched copy govern growth) if !@wanted && !$option{instructions};
 $option{rounds} = $option{quick} ? 3 : 7;
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }

@@ -539,10 +539,7 @@ idset_finish(IdSet *set)
 	MemoryContext caller = MemoryContextSwitchTo(set->context);
 
 	if (set->form == ID_UUID)
-	{
-		uuidkeys_sort(set->uuids, set->count);
-		set->count = uuidkeys_distinct(set->uuids, set->count);
-	}
+		set->count = uuidkeys_sort(set->uuids, set->count);
 	else
 	{
 		print_values(set);
@@ -870,6 +867,39 @@ copy_id(IdSet *set, const IdSet *other, Size i)
 }
 
 /*
+ * Compares two sets of the same type: adds to the one result the ids that only
+ * the one set has, to the other those that only the other has.  A result may be
+ * NULL, if nobody wants it.
+ */
+static void
+add_differences(const IdSet *set, const IdSet *other, IdSet *only_set, IdSet *only_other)
+{
+	Size		i = 0;
+	Size		j = 0;
+
+	for (Size step = 0; i < set->count || j < other->count; step++)
+	{
+		int			order;
+
+		if (step % INTERRUPT_INTERVAL == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (i == set->count)
+			order = 1;
+		else if (j == other->count)
+			order = -1;
+		else
+			order = compare_ids(set, i, other, j);
+
+		if (order < 0 && only_set != NULL)
+			copy_id(only_set, set, i);
+		if (order > 0 && only_other != NULL)
+			copy_id(only_other, other, j);
+		i += order <= 0;
+		j += order >= 0;
+	}
+}
+
+/*
  * Returns the ids of a set that another set of the same type does not have,
  * as a finished set below the current memory context.
  */
@@ -877,19 +907,21 @@ IdSet *
 idset_difference(const IdSet *set, const IdSet *other)
 {
 	IdSet	   *result = idset_create(set->type, set->typmod);
-	Size		j = 0;
 
-	for (Size i = 0; i < set->count; i++)
-	{
-		if (i % INTERRUPT_INTERVAL == 0)
-			CHECK_FOR_INTERRUPTS();
-		while (j < other->count && compare_ids(set, i, other, j) > 0)
-			j++;
-		if (j < other->count && compare_ids(set, i, other, j) == 0)
-			continue;
-		copy_id(result, set, i);
-	}
+	add_differences(set, other, result, NULL);
 	return result;
+}
+
+/*
+ * Returns the differences of two sets of the same type, each way: idset_difference
+ * of the one and the other, and of the other and the one, in one pass.
+ */
+void
+idset_differences(const IdSet *set, const IdSet *other, IdSet **only_set, IdSet **only_other)
+{
+	*only_set = idset_create(set->type, set->typmod);
+	*only_other = idset_create(set->type, set->typmod);
+	add_differences(set, other, *only_set, *only_other);
 }
 
 /*

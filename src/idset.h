@@ -34,5 +34,7 @@ extern char *idset_hash(const IdSet *set, text *scope);
 extern Datum idset_array(IdSet *set);
 extern bool idset_contains_all(const IdSet *set, const IdSet *other);
 extern IdSet *idset_difference(const IdSet *set, const IdSet *other);
+extern void idset_differences(const IdSet *set, const IdSet *other,
+							  IdSet **only_set, IdSet **only_other);
 
 #endif							/* PETITION_CAS_IDSET_H */

@@ -271,8 +271,7 @@ compare(Seen *seen, IdSet *ids)
 	Comparison	now;
 
 	now.ids = ids;
-	now.added = idset_difference(ids, seen->ids);
-	now.removed = idset_difference(seen->ids, ids);
+	idset_differences(ids, seen->ids, &now.added, &now.removed);
 	idset_free(seen->ids);
 	now.same = idset_count(now.added) == 0 && idset_count(now.removed) == 0;
 	now.hash = now.same ? seen->hash : idset_hash(ids, seen->scope);

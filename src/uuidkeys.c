@@ -163,14 +163,14 @@ uuidkey_parse(UuidKey *key, const char *form, int length)
 }
 
 /*
- * Tells whether the keys are in ascending order.
+ * Tells whether the keys are in ascending order, without doubles.
  */
 static bool
-is_sorted(const UuidKey *keys, Size count)
+is_ascending(const UuidKey *keys, Size count)
 {
 	for (Size i = 1; i < count; i++)
 	{
-		if (uuidkey_compare(&keys[i - 1], &keys[i]) > 0)
+		if (uuidkey_compare(&keys[i - 1], &keys[i]) >= 0)
 			return false;
 	}
 	return true;
@@ -271,24 +271,11 @@ uuidkeys_radix_sort(UuidKey *keys, Size count)
 }
 
 /*
- * Sorts the keys.
- */
-void
-uuidkeys_sort(UuidKey *keys, Size count)
-{
-	if (is_sorted(keys, count))
-		return;
-	if (count >= RADIX_MIN_COUNT && uuidkeys_radix_sort(keys, count))
-		return;
-	uuidkeys_comparison_sort(keys, count);
-}
-
-/*
  * Moves the distinct ones of the sorted keys to the front, in order, and
  * returns how many they are.
  */
-Size
-uuidkeys_distinct(UuidKey *keys, Size count)
+static Size
+keep_distinct(UuidKey *keys, Size count)
 {
 	Size		kept = 0;
 
@@ -298,4 +285,18 @@ uuidkeys_distinct(UuidKey *keys, Size count)
 			keys[kept++] = keys[i];
 	}
 	return kept;
+}
+
+/*
+ * Sorts the keys, so that the distinct ones of them stand at the front, and
+ * returns how many they are.
+ */
+Size
+uuidkeys_sort(UuidKey *keys, Size count)
+{
+	if (is_ascending(keys, count))
+		return count;
+	if (count < RADIX_MIN_COUNT || !uuidkeys_radix_sort(keys, count))
+		uuidkeys_comparison_sort(keys, count);
+	return keep_distinct(keys, count);
 }

@@ -154,7 +154,6 @@ uuidkey_print(const UuidKey *key, char *out)
 }
 
 extern bool uuidkey_parse(UuidKey *key, const char *form, int length);
-extern void uuidkeys_sort(UuidKey *keys, Size count);
-extern Size uuidkeys_distinct(UuidKey *keys, Size count);
+extern Size uuidkeys_sort(UuidKey *keys, Size count);
 
 #endif							/* PETITION_CAS_UUIDKEYS_H */
