@@ -13,9 +13,10 @@
 # In a contender's SQL :id is the petition of the call, and :ids an array of
 # 1,000 of them.
 #
-# In the workload turns all contenders share their sessions and take turns of
-# some calls each. It tells the microseconds of a call as its client sees them,
-# in place of CPU, and ratios differ little from round to round.
+# In the workloads turns, untouched and growth all contenders share their
+# sessions and take turns of some calls each. They tell the microseconds of a
+# call as its client sees them, in place of CPU, and their ratios differ little
+# from round to round.
 #
 # The CPU is that of the server's backends alone, to the nanosecond, as Linux
 # accounts for it: each backend notes it, and the time, after some calls that
@@ -28,7 +29,7 @@ use List::Util qw(max sum0);
 
 my $bench = dirname($0);
 my $scratch = $ENV{TMPDIR} || '/tmp';
-my $turn = 10;    # calls that a contender makes before the next one in the workload turns
+my $turn = 10;    # calls that a contender makes before the next one has its turn
 my $warm = 10;    # calls before the first note: the fifth execution settles a plan
 my %option;
 my $slot = 0;
@@ -142,7 +143,6 @@ sub write_script {
     my $number = "$run{offset} + (:i - 1) * $run{clients} + :client_id + 1";
     $number = "$run{offset} + :i" if $run{shared};
     $number = "permute($number - 1, $run{among}, 42) + 1" if $run{random};
-    $number = "2 * ($number)" if $run{every_second};
     my $body = $contender->{body};
     $body =~ s/:id\b/lpad(:n::text, 32, '0')::uuid/g;
     $body =~ s/:ids\b/(SELECT ids FROM batches WHERE nr = :n)::uuid[]/g;
@@ -237,7 +237,9 @@ sub write_turns {
     for my $contender (@$contenders) {
         $body .= "SET search_path = $contender->{schema}, public;\n";
         for my $k (0 .. $turn - 1) {
-            $body .= "\\set n permute($run{offset} + ((:i - 1) * $run{clients} + :client_id) * $turn + $k, $run{among}, 42) + 1\n$contender->{body}\n";
+            my $number = "permute($run{offset} + ((:i - 1) * $run{clients} + :client_id) * $turn + $k, $run{among}, 42) + 1";
+            $number = "2 * ($number)" if $run{every_second};
+            $body .= "\\set n $number\n$contender->{body}\n";
         }
     }
     return write_script({ body => $body }, '', '', %run);
@@ -256,11 +258,22 @@ sub read_turns {
     return %took;
 }
 
+# A round of turns; each client makes so many calls of each contender, times a
+# turn. Notes the results; in place of CPU, what a call takes.
+sub run_turns {
+    my ($contenders, %run) = @_;
+    my %took = read_turns(pgbench($contenders->[0], write_turns($contenders, %run), $run{calls}, %run));
+    for my $contender (@$contenders) {
+        my $microseconds = $took{ $contender->{schema} } or die "pgbench says nothing of $contender->{name}\n";
+        print_result(@run{qw(workload variant round)}, $contender, 1e6 * $run{clients} / $microseconds, $microseconds);
+    }
+}
+
 # One fate a call, the contenders in turn in the same sessions: what slows the
 # machine down for a moment slows all of them.
 sub workload_turns {
     my @contenders = contenders('rivals');
-    my %calls = (off => { 1 => 300, 8 => 60 }, on => { 1 => 100, 8 => 30 });    # times a turn
+    my %calls = (off => { 1 => 300, 8 => 60 }, on => { 1 => 100, 8 => 30 });
     my $rounds = $option{quick} ? 5 : 11;
     my $rows = sum0(map { my $sync = $_; map { $rounds * $turn * $_ * $calls{$sync}{$_} } 1, 8 } keys %calls);
     my $offset = 0;
@@ -271,13 +284,8 @@ sub workload_turns {
             my $calls = $calls{$sync}{$clients};
             progress("turns: synchronous_commit $sync, $clients clients");
             for my $round (1 .. $rounds) {
-                my %run = (clients => $clients, sync => $sync, offset => $offset, random => 1, among => $rows);
-                my %took = read_turns(pgbench($contenders[0], write_turns(\@contenders, %run), $calls, %run));
-                for my $contender (@contenders) {
-                    my $microseconds = $took{ $contender->{schema} } or die "pgbench says nothing of $contender->{name}\n";
-                    print_result('turns', "synchronous_commit $sync, clients $clients", $round,
-                        $contender, 1e6 * $clients / $microseconds, $microseconds);
-                }
+                run_turns(\@contenders, workload => 'turns', variant => "synchronous_commit $sync, clients $clients",
+                    round => $round, clients => $clients, calls => $calls, sync => $sync, offset => $offset, among => $rows);
                 $offset += $turn * $clients * $calls;
             }
         }
@@ -328,14 +336,13 @@ sub workload_hot {
 sub workload_untouched {
     my @contenders = contenders('untouched');
     my $rows = 100000;
-    my $calls = 6000;
+    my $calls = 300;
     set_up($_, petitions($rows)) for @contenders;
     sql('CHECKPOINT');
-    for my $round (1 .. 3 * $option{rounds}) {
+    for my $round (0 .. 3 * $option{rounds}) {
         progress("untouched: round $round");
-        run_pgbench($_, workload => 'untouched', round => $round, variant => 'random ids, clients 1', clients => 1,
-            calls => $calls, sync => 'off', random => 1, among => $rows,
-            offset => ($round - 1) * ($warm + $calls) % ($rows - $warm - $calls)) for @contenders;
+        run_turns(\@contenders, workload => $round ? 'untouched' : 'warm', variant => 'random ids, clients 1', round => $round,
+            clients => 1, calls => $calls, sync => 'off', among => $rows, offset => $round * $turn * $calls);
     }
 }
 
@@ -344,8 +351,8 @@ sub workload_growth {
     my @contenders = contenders('rivals', '1_update', '2_update_ledger', '6_assign_fate');
     for my $rows (10000, 100000, 1000000, $option{huge} ? 10000000 : ()) {
         my $half = $rows / 2;
-        my $calls = int($half / ($option{rounds} + 1)) - $warm;
-        $calls = 5000 if $calls > 5000;
+        my $calls = int($half / ($option{rounds} + 1) / $turn);
+        $calls = 300 if $calls > 300;
         progress("growth: $rows petitions");
         set_up($_, <<"END") for @contenders;
 SET synchronous_commit = off;
@@ -361,9 +368,9 @@ END
         sql('CHECKPOINT');
         # round 0 warms the caches
         for my $round (0 .. $option{rounds}) {
-            run_pgbench($_, workload => $round ? 'growth' : 'warm', round => $round, variant => "petitions $rows",
-                clients => 1, calls => $calls, sync => 'off', random => 1, among => $half, every_second => 1,
-                offset => $round * ($warm + $calls)) for @contenders;
+            run_turns(\@contenders, workload => $round ? 'growth' : 'warm', round => $round, variant => "petitions $rows",
+                clients => 1, calls => $calls, sync => 'off', among => $half, every_second => 1,
+                offset => $round * $turn * $calls);
         }
         sql("DROP SCHEMA $_->{schema} CASCADE; CHECKPOINT") for @contenders;
     }
