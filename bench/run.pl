@@ -134,21 +134,30 @@ FROM (SELECT id, row_number() OVER (ORDER BY md5(reverse(id::text))) AS r FROM p
 END
 }
 
+# The line of a script that sets :n to the petition of a call, which is counted
+# from 0: the next one of the table, or of a permutation of it.
+sub choose_petition {
+    my ($call, %run) = @_;
+    my $number = "$run{offset} + $call + 1";
+    $number = "permute($number - 1, $run{among}, 42) + 1" if $run{random};
+    $number = "2 * ($number)" if $run{every_second};
+    return "\\set n $number\n";
+}
+
 # Writes a contender's SQL as a script for pgbench, in which :i counts the calls
 # of a client from 1 on. Each call is on a petition of its own that no call has
 # touched before: the next one of the table, or the next one of a permutation of
 # it. shared: all clients go over the same petitions instead.
 sub write_script {
     my ($contender, $before, $after, %run) = @_;
-    my $number = "$run{offset} + (:i - 1) * $run{clients} + :client_id + 1";
-    $number = "$run{offset} + :i" if $run{shared};
-    $number = "permute($number - 1, $run{among}, 42) + 1" if $run{random};
+    my $call = $run{shared} ? '(:i - 1)' : "((:i - 1) * $run{clients} + :client_id)";
+    my $choose = choose_petition($call, %run);
     my $body = $contender->{body};
     $body =~ s/:id\b/lpad(:n::text, 32, '0')::uuid/g;
     $body =~ s/:ids\b/(SELECT ids FROM batches WHERE nr = :n)::uuid[]/g;
     my $file = "$scratch/bench.pgbench";
     open my $out, '>', $file or die "$file: $!";
-    print $out "\\set i :i + 1\n\\set n $number\n$before$body\n$after";
+    print $out "\\set i :i + 1\n$choose$before$body\n$after";
     close $out;
     return $file;
 }
@@ -242,9 +251,8 @@ sub write_turns {
     for my $contender (@$contenders) {
         $body .= "SET search_path = $contender->{schema}, public;\n";
         for my $k (0 .. $turn - 1) {
-            my $number = "permute($run{offset} + ((:i - 1) * $run{clients} + :client_id) * $turn + $k, $run{among}, 42) + 1";
-            $number = "2 * ($number)" if $run{every_second};
-            $body .= "\\set n $number\n$contender->{body}\n";
+            my $call = "(((:i - 1) * $run{clients} + :client_id) * $turn + $k)";
+            $body .= choose_petition($call, %run) . "$contender->{body}\n";
         }
     }
     return write_script({ body => $body }, '', '', %run);
@@ -289,7 +297,7 @@ sub workload_turns {
         progress("turns: synchronous_commit $sync");
         for my $round (1 .. $rounds) {
             run_turns(\@contenders, workload => 'turns', variant => "synchronous_commit $sync, clients 1",
-                round => $round, clients => 1, calls => $calls{$sync}, sync => $sync, offset => $offset, among => $rows);
+                round => $round, clients => 1, calls => $calls{$sync}, sync => $sync, offset => $offset, random => 1, among => $rows);
             $offset += $turn * $calls{$sync};
         }
     }
@@ -345,7 +353,7 @@ sub workload_untouched {
     for my $round (0 .. 3 * $option{rounds}) {
         progress("untouched: round $round");
         run_turns(\@contenders, workload => $round ? 'untouched' : 'warm', variant => 'random ids, clients 1', round => $round,
-            clients => 1, calls => $calls, sync => 'off', among => $rows, offset => $round * $turn * $calls);
+            clients => 1, calls => $calls, sync => 'off', random => 1, among => $rows, offset => $round * $turn * $calls);
     }
 }
 
@@ -372,7 +380,7 @@ END
         # round 0 warms the caches
         for my $round (0 .. $option{rounds}) {
             run_turns(\@contenders, workload => $round ? 'growth' : 'warm', round => $round, variant => "petitions $rows",
-                clients => 1, calls => $calls, sync => 'off', among => $half, every_second => 1,
+                clients => 1, calls => $calls, sync => 'off', random => 1, among => $half, every_second => 1,
                 offset => $round * $turn * $calls);
         }
         sql("DROP SCHEMA $_->{schema} CASCADE; CHECKPOINT") for @contenders;

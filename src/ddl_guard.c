@@ -327,12 +327,9 @@ check_ledger_owner(Relation relation, Node *command)
 		return;
 	read_guard(relation, &guard);
 	ledger = get_relname_relid(guard.ledger, guard.namespace);
-	if (OidIsValid(ledger) && relation_owner(ledger) != relation->rd_rel->relowner)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("ledger \"%s\" belongs to another role than governed relation \"%s\"",
-						guard.ledger, RelationGetRelationName(relation)),
-				 errhint("Give the table and its ledger the same owner.")));
+	if (OidIsValid(ledger))
+		(void) ledger_owner(ledger, guard.ledger, RelationGetRelid(relation),
+							RelationGetRelationName(relation));
 }
 
 /*

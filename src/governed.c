@@ -801,6 +801,26 @@ relation_owner(Oid relid)
 }
 
 /*
+ * Returns the owner of a ledger, under whose name it is written.  Raises 42501
+ * unless that is the governed table's owner: anybody may create a trigger on
+ * a table of his own that names somebody else's ledger.  The names are for the
+ * error.
+ */
+Oid
+ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name)
+{
+	Oid			owner = relation_owner(ledger);
+
+	if (owner != relation_owner(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("ledger \"%s\" belongs to another role than governed relation \"%s\"",
+						ledger_name, relation_name),
+				 errhint("Give the table and its ledger the same owner.")));
+	return owner;
+}
+
+/*
  * Returns the ledger of a governed table: by name, in the schema of the table
  * or of its topmost partitioned table.  If it is not there, returns InvalidOid
  * or raises 42P01.

@@ -119,6 +119,7 @@ extern void governed_init(void);
 extern bool has_guard(Relation relation);
 extern void read_guard(Relation relation, GuardTrigger *guard);
 extern Oid	relation_owner(Oid relid);
+extern Oid	ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name);
 extern const char *lost_column(Relation relation);
 extern void report_not_governed(Relation relation);
 extern void with_governed(Relation relation, GovernedWork work, void *argument);

@@ -47,25 +47,6 @@ PG_FUNCTION_INFO_V1(guard_ledger);
  */
 
 /*
- * Returns the owner under whose name the ledger is written.  Raises 42501
- * unless that is the governed table's owner: anybody may create a trigger on
- * a table of his own that names somebody else's ledger.
- */
-static Oid
-ledger_owner(const Governed *governed, Oid ledger)
-{
-	Oid			owner = relation_owner(ledger);
-
-	if (owner != relation_owner(governed->root))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("ledger \"%s\" belongs to another role than governed relation \"%s\"",
-						governed->ledger, governed->relation),
-				 errhint("Give the table and its ledger the same owner.")));
-	return owner;
-}
-
-/*
  * Writes the statements of this file.
  *
  *	LEDGER_INSERT	INSERT INTO ledger (key, from_state, fate, assigned_at,
@@ -154,7 +135,7 @@ static uint64
 execute_as_ledger_owner(Governed *governed, KeptStatement statement, Oid ledger,
 						Datum *values, const char *nulls, Snapshot snapshot)
 {
-	Oid			owner = ledger_owner(governed, ledger);
+	Oid			owner = ledger_owner(ledger, governed->ledger, governed->root, governed->relation);
 	Oid			user;
 	int			security;
 	uint64		count;
