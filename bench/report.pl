@@ -5,12 +5,12 @@
 #
 # The first is read; the others are written, and the tables of the second are
 # printed too. Ratios are those of two contenders in the same round; given are
-# their median, least and greatest. Times are medians; beside the CPU stands the
+# their median and quartiles. Times are medians; beside the CPU stands the
 # least of the rounds too, which says more where the machine was not left alone.
 
 use strict;
 use warnings;
-use List::Util qw(max min);
+use List::Util qw(min);
 
 my ($source, $report, $chart) = @ARGV;
 my (%figures, @variants, %titles, %counts);
@@ -22,8 +22,8 @@ my %baseline = (
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row');
 my %heading = (
-    turns => 'One fate a call, the contenders in turns of ten calls in the same sessions',
-    single => 'One fate a call, each contender for some tenths of a second', bulk => 'A thousand fates a call; figures are for one id',
+    turns => 'One fate a call, the contenders in turns of fifty calls in the same session',
+    single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
     untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
@@ -51,13 +51,19 @@ sub read_measurements {
     }
 }
 
-# Median, least and greatest of the rounds' ratios of two contenders.
+# Median and quartiles of numbers.
+sub quartiles {
+    my @sorted = sort { $a <=> $b } @_;
+    return (median(@sorted), $sorted[ int(@sorted / 4) ], $sorted[ -1 - int(@sorted / 4) ]);
+}
+
+# Median and quartiles of the rounds' ratios of two contenders.
 sub ratio {
     my ($workload, $variant, $this, $that, $what) = @_;
     my $rounds = $figures{$workload}{$variant};
     my @ratios = map { $rounds->{$this}{$_}{$what} / $rounds->{$that}{$_}{$what} }
       grep { $rounds->{$that}{$_} } keys %{ $rounds->{$this} };
-    return @ratios ? (median(@ratios), min(@ratios), max(@ratios)) : ();
+    return @ratios ? quartiles(@ratios) : ();
 }
 
 sub figure {
@@ -66,8 +72,7 @@ sub figure {
 }
 
 sub spread {
-    my ($middle, $least, $most) = @_;
-    return sprintf '%.2f (%.2f to %.2f)', $middle, $least, $most;
+    return sprintf '%.2f (%.2f to %.2f)', @_;
 }
 
 sub thousands {
@@ -120,17 +125,22 @@ sub aim {
       @found > 1 ? spread(@found) : sprintf('%.2f', $found[0]), $held ? 'yes' : '**no**';
 }
 
-# One client is compared in turns, several in slots.
+# Where the rivals are compared: one client in turns, several by their windows.
+sub setting {
+    my ($sync, $clients) = @_;
+    my $setting = "synchronous_commit $sync, clients $clients";
+    return $clients == 1 ? ('turns', $setting) : ('single', "random ids, $setting");
+}
+
 sub aims_of_rivals {
     my $lines = '';
     my %aims = (off => [ 0.95, 1.2, 2.5 ], on => [ 0.95, 1.05, 1.7 ]);
     my @rivals = ($baseline{single}, 'PL/pgSQL function and trigger', 'application: BEGIN, SELECT, UPDATE, INSERT, COMMIT');
     for my $sync (qw(off on)) {
         for my $clients (1, 8) {
-            my $setting = "synchronous_commit $sync, clients $clients";
-            my @where = $clients == 1 ? ('turns', $setting) : ('single', "random ids, $setting");
+            my @where = setting($sync, $clients);
             next if !$figures{ $where[0] };
-            $lines .= aim("assign_fate against $rivals[$_]; $setting", $aims{$sync}[$_], 0,
+            $lines .= aim("assign_fate against $rivals[$_]; synchronous_commit $sync, clients $clients", $aims{$sync}[$_], 0,
                 ratio(@where, $ours, $rivals[$_], 'rate')) for 0 .. 2;
         }
     }
@@ -149,7 +159,7 @@ sub aims_of_the_rest {
     if (my $untouched = $figures{untouched}{'random ids, clients 1'}) {
         my @more = map { $untouched->{'governed table'}{$_}{cpu} - $untouched->{'untriggered table'}{$_}{cpu} }
           keys %{ $untouched->{'governed table'} };
-        $lines .= aim('the guard on an UPDATE that leaves the state, µs', 1.5, 1, median(@more), min(@more), max(@more));
+        $lines .= aim('the guard on an UPDATE that leaves the state, µs', 1.5, 1, quartiles(@more));
         $lines .= aim('the same, as a ratio', 1.15, 1,
             ratio('untouched', 'random ids, clients 1', 'governed table', 'untriggered table', 'cpu'));
     }
@@ -185,11 +195,11 @@ sub escape {
 
 # Bars of throughput relative to the baseline, a panel for each setting of
 # synchronous_commit, a group for each number of clients; whiskers are the
-# least and the greatest of the rounds.
+# quartiles.
 sub draw {
-    my @colours = map { "#$_" } qw(9aa5b1 52606d d9822b c23030 8f398f 106ba3 48aff0);
+    my @colours = map { "#$_" } qw(9aa5b1 52606d d9822b c23030 8f398f 106ba3 48aff0 29a634);
     my @names = @{ $titles{single} };
-    my ($left, $top, $panel, $height, $width) = (60, 60, 240, 180, 900);
+    my ($left, $top, $panel, $height, $width) = (60, 76, 240, 180, 900);
     my $svg = '';
     for my $p (0, 1) {
         my $sync = (qw(off on))[$p];
@@ -203,16 +213,15 @@ sub draw {
         $svg .= sprintf qq(<text x="%d" y="%d" font-weight="bold">synchronous_commit %s</text>\n), $left, $base - $height - 8, $sync;
         for my $c (0 .. 2) {
             my $clients = (1, 8, 32)[$c];
-            my $variant = "random ids, synchronous_commit $sync, clients $clients";
             my $group = $left + 20 + $c * 275;
             for my $n (0 .. $#names) {
-                my ($middle, $least, $most) = ratio('single', $variant, $names[$n], $baseline{single}, 'rate') or next;
-                my $x = $group + $n * 34;
-                $svg .= sprintf qq(<rect x="%d" y="%.1f" width="28" height="%.1f" fill="%s"/>\n), $x, $base - min($middle, 1.5) * $scale,
+                my ($middle, $lower, $upper) = ratio(setting($sync, $clients), $names[$n], $baseline{single}, 'rate') or next;
+                my $x = $group + $n * 31;
+                $svg .= sprintf qq(<rect x="%d" y="%.1f" width="26" height="%.1f" fill="%s"/>\n), $x, $base - min($middle, 1.5) * $scale,
                   min($middle, 1.5) * $scale, $colours[ $n % @colours ];
-                $svg .= sprintf qq(<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#1f2933"/>\n), $x + 14, $base - min($least, 1.5) * $scale,
-                  $x + 14, $base - min($most, 1.5) * $scale;
-                $svg .= sprintf qq(<text x="%d" y="%.1f" text-anchor="middle" font-size="10" fill="#fff">%.2f</text>\n), $x + 14, $base - 5, $middle;
+                $svg .= sprintf qq(<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#1f2933"/>\n), $x + 13, $base - min($lower, 1.5) * $scale,
+                  $x + 13, $base - min($upper, 1.5) * $scale;
+                $svg .= sprintf qq(<text x="%d" y="%.1f" text-anchor="middle" font-size="10" fill="#fff">%.2f</text>\n), $x + 13, $base - 5, $middle;
             }
             $svg .= sprintf qq(<text x="%d" y="%d">%d client%s</text>\n), $group + 80, $base + 16, $clients, $clients > 1 ? 's' : '';
         }
@@ -229,7 +238,7 @@ sub draw {
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 $width $whole" width="$width" height="$whole" font-family="sans-serif" font-size="12" fill="#1f2933">
 <rect width="$width" height="$whole" fill="#fff"/>
 <text x="$left" y="24" font-size="16" font-weight="bold">Throughput relative to a bare UPDATE with its ledger row</text>
-<text x="$left" y="40" fill="#52606d">medians of the rounds' ratios, random ids; lines show the least and the greatest</text>
+<text x="$left" y="40" fill="#52606d">medians of the rounds' ratios, random ids; lines show the quartiles</text>
 $svg</svg>
 END
     close $out;

@@ -3,7 +3,7 @@
 # line of six fields, tabs between them: workload, variant, round, contender,
 # calls a second, microseconds of CPU a call.
 #
-#   bench/run.pl [--quick] [--huge] [workload ...]
+#   bench/run.pl [--quick | --smoke | --huge] [workload ...]
 #   bench/run.pl --instructions [contender ...]
 #
 # The contenders of a workload are the SQL files in a folder. In each round
@@ -13,27 +13,36 @@
 # In a contender's SQL :id is the petition of the call, and :ids an array of
 # 1,000 of them.
 #
-# In the workloads turns, untouched and growth all contenders share their
-# sessions and take turns of some calls each. They tell the microseconds of a
-# call as its client sees them, in place of CPU, and their ratios differ little
-# from round to round.
+# Each contender has connections of its own, which last as long as a setting is
+# measured. By the clock, one contender after the other has a window of some
+# hundredths or tenths of a second in which its clients make their calls of the
+# round, while the others sleep. So what slows the machine down for longer than
+# that slows all alike.
+#
+# In the workloads turns, untouched and growth the contenders share one session
+# instead, and take turns of some calls each. They tell the microseconds of a
+# call as its client sees them, in place of CPU, and find smaller differences.
 #
 # The CPU is that of the server's backends alone, to the nanosecond, as Linux
-# accounts for it: each backend notes it, and the time, after some calls that
-# warm it up and again at its end. It needs a superuser, for pg_read_file.
+# accounts for it: each backend notes it, and the time, before and after its
+# calls of a window. It needs a superuser, for pg_read_file.
 
 use strict;
 use warnings;
 use File::Basename qw(basename dirname);
-use List::Util qw(max sum0);
+use List::Util qw(sum0);
+use Time::HiRes qw(time);
 
 my $bench = dirname($0);
 my $scratch = $ENV{TMPDIR} || '/tmp';
-my $turn = 10;    # calls that a contender makes before the next one has its turn
-my $warm = 10;    # calls before the first note: the fifth execution settles a plan
+my $turn = 50;    # calls that a contender makes in a shared session before the next one has its turn
 my %option;
 my $slot = 0;
 $| = 1;
+
+# Returns the first of three sizes, or the one for --quick or for --smoke, which
+# only shows that all of it works.
+sub size { return $_[$option{smoke} ? 2 : $option{quick} ? 1 : 0] }
 
 sub progress { print STDERR @_, "\n" }
 
@@ -65,17 +74,18 @@ CREATE FUNCTION bench.stamp(slot int, client int) RETURNS void LANGUAGE sql VOLA
 END
 }
 
-# Returns calls a second and microseconds of CPU a call from the notes of a
-# slot in which each client made so many calls between its first and last note.
+# Returns what the clients have noted between two slots, a reference for each
+# slot: its number, the clients that came to its end, calls a second,
+# microseconds of CPU a call, and the time of its last note. A client made so
+# many calls between its first and its last note of a slot.
 sub read_stamps {
-    my ($clients, $calls) = @_;
-    my ($found, $rate, $cpu) = split /\|/, sql(<<"END");
-SELECT count(*), sum($calls / seconds), sum(cpu) / 1000.0 / ($calls * count(*))
-FROM (SELECT extract(epoch FROM max(at) - min(at)) AS seconds, max(cpu) - min(cpu) AS cpu
-      FROM bench.stamps WHERE slot = $slot GROUP BY client) AS c;
+    my ($first, $last, $calls) = @_;
+    return map { [ split /\|/ ] } split /\n/, sql(<<"END");
+SELECT slot, count(*), sum($calls / seconds), sum(cpu) / 1000.0 / ($calls * count(*)), max(ended)
+FROM (SELECT slot, extract(epoch FROM max(at) - min(at)) AS seconds, max(cpu) - min(cpu) AS cpu, extract(epoch FROM max(at)) AS ended
+      FROM bench.stamps WHERE slot BETWEEN $first AND $last GROUP BY slot, client HAVING count(*) = 2) AS c
+GROUP BY slot ORDER BY slot;
 END
-    die "$found of $clients clients have come to the end\n" if $found != $clients;
-    return ($rate, $cpu);
 }
 
 sub print_result {
@@ -83,7 +93,8 @@ sub print_result {
     printf "%s\t%s\t%d\t%s\t%.6g\t%.6g\n", $workload, $variant, $round, $contender->{title}, $rate, $cpu;
 }
 
-# Returns the contenders in a folder, or those of them that are named.
+# Returns the contenders in a folder, or those of them that are named. unit is
+# how many petitions a call decides, used how many calls have been made.
 sub contenders {
     my ($folder, @names) = @_;
     my @found;
@@ -94,7 +105,9 @@ sub contenders {
         my ($title, @body) = <$in>;
         $title =~ s/^--\s*|\s+$//g;
         my $setup = -e "$bench/$folder/$name.setup.sql" ? "$bench/$folder/$name.setup.sql" : "$bench/petitions.sql";
-        push @found, { name => $name, schema => "bench_$name", title => $title, body => join('', @body), setup => $setup };
+        my $body = join '', @body;
+        push @found, { name => $name, schema => "bench_$name", title => $title, body => $body, setup => $setup,
+            unit => $body =~ /:ids\b/ ? 1000 : 1, used => 0 };
     }
     return @found;
 }
@@ -102,6 +115,7 @@ sub contenders {
 # Creates a contender's schema anew, and runs SQL in it.
 sub set_up {
     my ($contender, $fill) = @_;
+    $contender->{used} = 0;
     sql(<<"END");
 SET client_min_messages = error;
 DROP SCHEMA IF EXISTS $contender->{schema} CASCADE;
@@ -134,62 +148,143 @@ FROM (SELECT id, row_number() OVER (ORDER BY md5(reverse(id::text))) AS r FROM p
 END
 }
 
-# The line of a script that sets :n to the petition of a call, which is counted
-# from 0: the next one of the table, or of a permutation of it.
-sub choose_petition {
-    my ($call, %run) = @_;
-    my $number = "$run{offset} + $call + 1";
-    $number = "permute($number - 1, $run{among}, 42) + 1" if $run{random};
+# Returns the lines of a script for pgbench that make one call of a contender,
+# on a petition that no call has touched before: the next one of the table, or
+# of a permutation of it. The call's number is an expression that counts from 0.
+sub write_call {
+    my ($contender, $call, %run) = @_;
+    my $number = "$contender->{used} + $call + 1";
+    $number = "permute($number - 1, $run{among}, 42) + 1" if $run{random} && $contender->{unit} == 1;
     $number = "2 * ($number)" if $run{every_second};
-    return "\\set n $number\n";
-}
-
-# Writes a contender's SQL as a script for pgbench, in which :i counts the calls
-# of a client from 1 on. Each call is on a petition of its own that no call has
-# touched before: the next one of the table, or the next one of a permutation of
-# it. shared: all clients go over the same petitions instead.
-sub write_script {
-    my ($contender, $before, $after, %run) = @_;
-    my $call = $run{shared} ? '(:i - 1)' : "((:i - 1) * $run{clients} + :client_id)";
-    my $choose = choose_petition($call, %run);
     my $body = $contender->{body};
     $body =~ s/:id\b/lpad(:n::text, 32, '0')::uuid/g;
     $body =~ s/:ids\b/(SELECT ids FROM batches WHERE nr = :n)::uuid[]/g;
-    my $file = "$scratch/bench.pgbench";
-    open my $out, '>', $file or die "$file: $!";
-    print $out "\\set i :i + 1\n$choose$before$body\n$after";
-    close $out;
-    return $file;
+    return "\\set n $number\n$body\n";
 }
 
-# Runs a script and returns what pgbench printed.
-sub pgbench {
-    my ($contender, $file, $transactions, %run) = @_;
+# The number of a call where so many clients make one each time that :i grows.
+# shared: all of them go over the same petitions.
+sub call_number {
+    my (%run) = @_;
+    return $run{shared} ? '(:i - 1)' : "((:i - 1) * $run{clients} + :client_id)";
+}
+
+# Starts pgbench with a script in which :i counts its executions by a client
+# from 1 on; returns the handle that finish_pgbench takes.
+sub start_pgbench {
+    my ($contender, $script, $transactions, %run) = @_;
     local $ENV{PGOPTIONS} = "-c search_path=$contender->{schema},public -c synchronous_commit=$run{sync}";
-    my $threads = $run{clients} < 2 ? 1 : 2;
-    my $printed = qx(pgbench --no-vacuum --report-per-command --protocol=prepared --client=$run{clients} --jobs=$threads --transactions=$transactions --define=i=0 --file='$file' 2>&1);
-    die "pgbench failed on $contender->{name}: $printed\n" if $? or $printed =~ /aborted/;
+    my $file = "$scratch/$contender->{name}.pgbench";
+    open my $out, '>', $file or die "$file: $!";
+    print $out "\\set i :i + 1\n$script";
+    close $out;
+    my @command = ('pgbench', qw(--no-vacuum --report-per-command --protocol=prepared --define=i=0), "--client=$run{clients}",
+        '--jobs=' . ($run{clients} < 2 ? 1 : 2), "--transactions=$transactions", "--file=$file");
+    open my $running, '-|', "@command 2>&1" or die "pgbench: $!";
+    return $running;
+}
+
+# Waits until pgbench is done and returns what it printed.
+sub finish_pgbench {
+    my ($running) = @_;
+    my $printed = join '', <$running>;
+    die "pgbench failed: $printed\n" if !close $running or $printed =~ /aborted/;
     return $printed;
 }
 
-# Runs a contender once; each client makes so many calls. Notes the result.
-sub run_pgbench {
-    my ($contender, %run) = @_;
-    my $last = $warm + $run{calls};
-    my $unit = $run{unit} || 1;
-    $slot++;
-    my $note = "SELECT bench.stamp($slot, :client_id);\n\\endif\n";
-    my $file = write_script($contender, "\\if :i = $warm + 1\n$note", "\\if :i = $last\n$note", %run);
-    pgbench($contender, $file, $last, %run);
-    my ($rate, $cpu) = read_stamps($run{clients}, $run{calls});
-    print_result(@run{qw(workload variant round)}, $contender, $rate * $unit, $cpu / $unit);
+# Says that each client of a contender has made so many calls.
+sub count_calls {
+    my ($contender, $calls, %run) = @_;
+    $contender->{used} += $calls * ($run{shared} ? 1 : $run{clients});
 }
 
-# Dies unless each contender has decided so many petitions, and recorded them
-# where it keeps a ledger.
+# Has each client make so many calls, and returns the milliseconds it took.
+sub time_calls {
+    my ($contender, $calls, %run) = @_;
+    my $printed = finish_pgbench(start_pgbench($contender, write_call($contender, call_number(%run), %run), $calls, %run));
+    count_calls($contender, $calls, %run);
+    my ($rate) = $printed =~ /^tps = ([\d.]+)/m or die "pgbench does not say its tps: $printed\n";
+    return 1000 * $run{clients} * $calls / $rate;
+}
+
+# Plans a window for each contender, one after the other: the calls that each of
+# its clients makes in it, when it opens and closes, in milliseconds since the
+# round began, and the slot of its first round. There is twice the time
+# that the calls take when they are tried.
+sub plan_windows {
+    my ($contenders, %run) = @_;
+    my $opens = 0;
+    my @windows;
+    for my $contender (@$contenders) {
+        my $calls = $contender->{calls} || $run{calls};
+        my $closes = $opens + 20 + int(2 * time_calls($contender, $calls, %run));
+        push @windows, { contender => $contender, calls => $calls, opens => $opens, closes => $closes, slot => ++$slot };
+        $opens = $closes;
+    }
+    $slot += @windows * $run{rounds};
+    return @windows;
+}
+
+# Writes the script of a contender. Its clients sleep until the window opens,
+# which it does each round, and note a slot before and after their calls.
+sub write_window {
+    my ($window, %run) = @_;
+    my $calls = $window->{calls};
+    my $note = "SELECT bench.stamp($window->{slot} + :round * $run{slots}, :client_id);\n";
+    my $call = write_call($window->{contender}, call_number(%run), %run);
+    return <<"END";
+\\if (:i - 1) % $calls = 0
+\\set round (:i - 1) / $calls
+SELECT greatest(0, 1e6 * ($run{start} + (:round * $run{cycle} + $window->{opens}) / 1000.0 - extract(epoch FROM clock_timestamp())))::bigint AS wait \\gset
+\\sleep :wait us
+$note\\endif
+$call\\if :i % $calls = 0
+$note\\endif
+END
+}
+
+# Returns what the windows have found in a round, or nothing if one of them was
+# closed before all had come to the end.
+sub read_round {
+    my ($windows, $round, %run) = @_;
+    my $first = $windows->[0]{slot} + $round * $run{slots};
+    my @found = read_stamps($first, $first + $run{slots} - 1, 1);
+    for my $k (0 .. $#$windows) {
+        my (undef, $clients, undef, undef, $ended) = @{ $found[$k] };
+        die "$clients of $run{clients} clients have come to the end\n" if $clients != $run{clients};
+        return if $ended > $run{start} + ($round * $run{cycle} + $windows->[$k]{closes}) / 1000;
+    }
+    return @found;
+}
+
+# Runs contenders in so many rounds of windows and notes the results. The first
+# round warms them up and does not count.
+sub run_windows {
+    my ($contenders, %run) = @_;
+    my @windows = plan_windows($contenders, %run);
+    %run = (%run, slots => scalar @windows, cycle => $windows[-1]{closes}, start => sprintf '%.3f', time + 0.5 + 0.02 * @windows * $run{clients});
+    my @running = map { start_pgbench($_->{contender}, write_window($_, %run), $_->{calls} * ($run{rounds} + 1), %run) } @windows;
+    finish_pgbench($_) for @running;
+    my $short = 0;
+    for my $round (1 .. $run{rounds}) {
+        my @found = read_round(\@windows, $round, %run);
+        $short++ if !@found;
+        for my $k (0 .. $#found) {
+            my (undef, undef, $rate, $cpu) = @{ $found[$k] };
+            my $contender = $windows[$k]{contender};
+            my $unit = $contender->{unit} * $windows[$k]{calls};
+            print_result(@run{qw(workload variant)}, $round, $contender, $rate * $unit, $cpu / $unit);
+        }
+    }
+    progress("$short of $run{rounds} rounds do not count: a window was too short") if $short;
+    count_calls($_->{contender}, $_->{calls} * ($run{rounds} + 1), %run) for @windows;
+}
+
+# Dies unless each contender has decided a petition with each of its calls, and
+# recorded that where it keeps a ledger.
 sub check_decided {
-    my ($expected, @contenders) = @_;
-    for my $contender (@contenders) {
+    for my $contender (@_) {
+        my $expected = $contender->{used} * $contender->{unit};
         my $found = sql(<<"END");
 SET search_path = $contender->{schema};
 SELECT (SELECT count(*) FROM petition_submissions WHERE state = 'ACKNOWLEDGED'), (SELECT count(*) FROM petition_submissions_fates);
@@ -202,60 +297,75 @@ END
 
 # --- The workloads ----------------------------------------------------------
 
-# Calls that one client makes in a slot: some tenths of a second's worth, so that
-# a round is over before the machine's mood changes, but enough of them that what
-# a new connection has to read first counts for little.
-sub calls_for {
-    my ($clients, $sync) = @_;
-    my %calls = $sync eq 'on' ? (1 => 500, 8 => 200, 32 => 60) : (1 => 4000, 8 => 600, 32 => 200);
-    return $calls{$clients};
-}
-
-# Rounds of a setting: many with 8 clients, whom nothing else compares.
-sub rounds_for {
-    my ($clients, $order) = @_;
-    return $option{quick} ? 5 : $clients == 8 && $order eq 'random' ? 31 : 7;
+# Calls that one client makes in a window, and rounds of a setting: most where
+# windows are all there is to compare the contenders by.
+sub measure_of {
+    my ($clients, $sync, $order) = @_;
+    my %calls = $sync eq 'on' ? (1 => 200, 8 => 50, 32 => 15) : (1 => 500, 8 => 100, 32 => 30);
+    return (size($calls{$clients}, $calls{$clients}, 5), size($order eq 'random' && $clients == 8 ? 161 : 21, 5, 1));
 }
 
 # One fate a call.
 sub workload_single {
     my @contenders = contenders('rivals');
-    for my $order ('random', $option{quick} ? () : 'sequential') {
-        my @clients = $option{quick} || $order eq 'sequential' ? (1, 8) : (1, 8, 32);
-        my @settings = map { my $sync = $_; map { [ $sync, $_ ] } @clients } qw(off on);
-        my $rows = sum0(map { rounds_for($_->[1], $order) * $_->[1] * ($warm + calls_for($_->[1], $_->[0])) } @settings);
-        my $offset = 0;
+    for my $order (size([ 'random', 'sequential' ], ['random'], ['random'])->@*) {
+        my @clients = $order eq 'random' ? size([ 1, 8, 32 ], [ 1, 8 ], [ 1, 8 ])->@* : (1, 8);
+        my @settings = map { my $sync = $_; map { [ $_, $sync, measure_of($_, $sync, $order) ] } @clients } qw(off on);
+        my $rows = sum0(map { my ($clients, undef, $calls, $rounds) = @$_; $clients * $calls * ($rounds + 2) } @settings);
         set_up($_, petitions($rows)) for @contenders;
         sql('CHECKPOINT');
-        for my $setting (@settings) {
-            my ($sync, $clients) = @$setting;
-            my $calls = calls_for($clients, $sync);
+        for (@settings) {
+            my ($clients, $sync, $calls, $rounds) = @$_;
             progress("single: $order ids, synchronous_commit $sync, $clients clients");
-            for my $round (1 .. rounds_for($clients, $order)) {
-                run_pgbench($_, workload => 'single', round => $round,
-                    variant => "$order ids, synchronous_commit $sync, clients $clients",
-                    clients => $clients, calls => $calls, sync => $sync,
-                    offset => $offset, random => $order eq 'random', among => $rows) for @contenders;
-                $offset += $clients * ($warm + $calls);
-            }
+            run_windows(\@contenders, workload => 'single', rounds => $rounds,
+                variant => "$order ids, synchronous_commit $sync, clients $clients",
+                clients => $clients, calls => $calls, sync => $sync, random => $order eq 'random', among => $rows);
         }
-        check_decided($rows, @contenders);
+        check_decided(@contenders);
     }
 }
 
-# The contenders take turns of so many calls in one session, again and again: a
-# script in which each has its statements, headed by a SET of its schema.
+# 1,000 fates a call, of petitions all over the table.
+sub workload_bulk {
+    my @contenders = contenders('bulk');
+    my $rounds = size(61, 5, 1);
+    my $rows = 5 * 1000 * ($rounds + 2);
+    set_up($_, petitions($rows) . batches()) for @contenders;
+    sql('CHECKPOINT');
+    $_->{calls} = $_->{unit} > 1 ? 5 : size(500, 500, 5) for @contenders;
+    progress('bulk');
+    run_windows(\@contenders, workload => 'bulk', rounds => $rounds, variant => 'an id',
+        clients => 1, sync => 'off', random => 1, among => $rows);
+    check_decided(@contenders);
+}
+
+# 16 clients that all want to decide the same petition, then the next one.
+sub workload_hot {
+    my @contenders = contenders('hot');
+    my $rounds = size(21, 5, 1);
+    my $calls = size(100, 100, 5);
+    for my $sync (qw(off on)) {
+        progress("hot: synchronous_commit $sync");
+        set_up($_, petitions($calls * ($rounds + 2))) for @contenders;
+        run_windows(\@contenders, workload => 'hot', rounds => $rounds, variant => "synchronous_commit $sync, clients 16",
+            clients => 16, calls => $calls, sync => $sync, shared => 1);
+        check_decided(@contenders);
+    }
+}
+
+# --- Turns in a shared session ----------------------------------------------
+
+# A script in which contenders take turns of some calls each.
 sub write_turns {
     my ($contenders, %run) = @_;
-    my $body = '';
-    for my $contender (@$contenders) {
-        $body .= "SET search_path = $contender->{schema}, public;\n";
-        for my $k (0 .. $turn - 1) {
-            my $call = "(((:i - 1) * $run{clients} + :client_id) * $turn + $k)";
-            $body .= choose_petition($call, %run) . "$contender->{body}\n";
-        }
+    my $count = @$contenders;
+    my $call = "((:i - 1) / ($turn * $count) * $turn + (:i - 1) % $turn)";
+    my $script = "\\set who (:i - 1) / $turn % $count\n";
+    for my $k (0 .. $count - 1) {
+        $script .= "\\if :who = $k\n\\if (:i - 1) % $turn = 0\nSET search_path = $contenders->[$k]{schema}, public;\n\\endif\n"
+          . write_call($contenders->[$k], $call, %run) . "\\endif\n";
     }
-    return write_script({ body => $body }, '', '', %run);
+    return $script;
 }
 
 # Returns the microseconds that a call of each contender took, by schema, from
@@ -266,106 +376,63 @@ sub read_turns {
     for (split /\n/, $printed) {
         my ($latency, $command) = /^\s+(\d+\.\d+)\s+(?:\d+\s+)?(\S.*)/ or next;
         if ($command =~ /^SET search_path = (\w+)/) { $schema = $1 }
-        elsif (defined $schema && $command !~ /^\\/) { $took{$schema} += 1000 * $latency / $turn }
+        elsif (defined $schema && $command !~ /^\\/) { $took{$schema} += 1000 * $latency }
     }
     return %took;
 }
 
-# A round of turns; each client makes so many calls of each contender, times a
-# turn. Notes the results; in place of CPU, what a call takes.
+# A round in which contenders take so many turns each. Notes the results; in
+# place of CPU, what a call takes.
 sub run_turns {
     my ($contenders, %run) = @_;
-    my %took = read_turns(pgbench($contenders->[0], write_turns($contenders, %run), $run{calls}, %run));
+    my $calls = $turn * $run{turns};
+    my %took = read_turns(finish_pgbench(start_pgbench($contenders->[0], write_turns($contenders, %run),
+        $calls * @$contenders, clients => 1, sync => $run{sync})));
     for my $contender (@$contenders) {
         my $microseconds = $took{ $contender->{schema} } or die "pgbench says nothing of $contender->{name}\n";
-        print_result(@run{qw(workload variant round)}, $contender, 1e6 * $run{clients} / $microseconds, $microseconds);
+        print_result(@run{qw(workload variant round)}, $contender, 1e6 / $microseconds, $microseconds);
+        $contender->{used} += $calls;
     }
 }
 
-# One fate a call, one client, the contenders in turn in the same session: what
-# slows the machine down for a moment slows all of them. More clients than the
-# machine has CPUs would wait for each other's calls, whosever those are.
+# One fate a call, one client. In a session of its own a contender's speed
+# depends on which CPUs client and backend happen to be; here they share that.
 sub workload_turns {
     my @contenders = contenders('rivals');
-    my %calls = (off => 300, on => 100);
-    my $rounds = $option{quick} ? 5 : 11;
-    my $rows = $rounds * $turn * sum0(values %calls);
-    my $offset = 0;
+    my $rounds = size(21, 5, 1);
+    my %turns = (off => size(40, 40, 1), on => size(20, 20, 1));
+    my $rows = ($rounds + 1) * $turn * sum0(values %turns);
     set_up($_, petitions($rows)) for @contenders;
     sql('CHECKPOINT');
     for my $sync (qw(off on)) {
         progress("turns: synchronous_commit $sync");
-        for my $round (1 .. $rounds) {
-            run_turns(\@contenders, workload => 'turns', variant => "synchronous_commit $sync, clients 1",
-                round => $round, clients => 1, calls => $calls{$sync}, sync => $sync, offset => $offset, random => 1, among => $rows);
-            $offset += $turn * $calls{$sync};
-        }
+        # round 0 warms the caches
+        run_turns(\@contenders, workload => $_ ? 'turns' : 'warm', variant => "synchronous_commit $sync, clients 1",
+            round => $_, turns => $turns{$sync}, sync => $sync, random => 1, among => $rows) for 0 .. $rounds;
     }
-    check_decided($rows, @contenders);
-}
-
-# 1,000 fates a call, of petitions all over the table.
-sub workload_bulk {
-    my @contenders = contenders('bulk');
-    my $calls = 40;
-    my $rows = 1000 * $option{rounds} * ($warm + $calls);
-    set_up($_, petitions($rows) . batches()) for @contenders;
-    sql('CHECKPOINT');
-    my %offset;
-    for my $round (1 .. $option{rounds}) {
-        progress("bulk: round $round");
-        for my $contender (@contenders) {
-            my $bulk = $contender->{body} =~ /:ids\b/;
-            my $here = $bulk ? $calls : 5000;
-            run_pgbench($contender, workload => 'bulk', round => $round, variant => 'an id',
-                unit => $bulk ? 1000 : 1, clients => 1, calls => $here, sync => 'off',
-                offset => $offset{$contender->{name}} || 0, random => !$bulk, among => $rows);
-            $offset{$contender->{name}} += $warm + $here;
-        }
-    }
-    check_decided($_->{body} =~ /:ids\b/ ? $rows : $offset{$_->{name}}, $_) for @contenders;
-}
-
-# 16 clients that all want to decide the same petition, then the next one.
-sub workload_hot {
-    my @contenders = contenders('hot');
-    my $calls = 600;
-    my $rows = $option{rounds} * ($warm + $calls);
-    for my $sync (qw(off on)) {
-        set_up($_, petitions($rows)) for @contenders;
-        for my $round (1 .. $option{rounds}) {
-            progress("hot: synchronous_commit $sync, round $round");
-            run_pgbench($_, workload => 'hot', round => $round, variant => "synchronous_commit $sync, clients 16",
-                clients => 16, calls => $calls, sync => $sync, shared => 1,
-                offset => ($round - 1) * ($warm + $calls)) for @contenders;
-        }
-        check_decided($rows, @contenders);
-    }
+    check_decided(@contenders);
 }
 
 # An UPDATE that leaves the state as it is.
 sub workload_untouched {
     my @contenders = contenders('untouched');
-    my $rows = 100000;
-    my $calls = 300;
+    my $turns = size(60, 60, 1);
+    my $rounds = size(61, 5, 1);
+    my $rows = ($rounds + 1) * $turns * $turn;
     set_up($_, petitions($rows)) for @contenders;
     sql('CHECKPOINT');
-    for my $round (0 .. 3 * $option{rounds}) {
-        progress("untouched: round $round");
-        run_turns(\@contenders, workload => $round ? 'untouched' : 'warm', variant => 'random ids, clients 1', round => $round,
-            clients => 1, calls => $calls, sync => 'off', random => 1, among => $rows, offset => $round * $turn * $calls);
-    }
+    progress('untouched');
+    # round 0 warms the caches
+    run_turns(\@contenders, workload => $_ ? 'untouched' : 'warm', variant => 'random ids, clients 1', round => $_,
+        turns => $turns, sync => 'off', random => 1, among => $rows) for 0 .. $rounds;
 }
 
-# How the cost of a call grows with the table, of which half is decided.
-sub workload_growth {
-    my @contenders = contenders('rivals', '1_update', '2_update_ledger', '6_assign_fate');
-    for my $rows (10000, 100000, 1000000, $option{huge} ? 10000000 : ()) {
-        my $half = $rows / 2;
-        my $calls = int($half / ($option{rounds} + 1) / $turn);
-        $calls = 300 if $calls > 300;
-        progress("growth: $rows petitions");
-        set_up($_, <<"END") for @contenders;
+# So many petitions, every second of which is decided. The tables are written
+# anew, which leaves none of their pages in shared_buffers: else the contender
+# whose tables were filled last would find more of them there.
+sub half_decided {
+    my ($rows) = @_;
+    return <<"END";
 SET synchronous_commit = off;
 SET session_replication_role = replica;
 INSERT INTO petition_submissions (id, text, submitter_id, state)
@@ -375,13 +442,40 @@ FROM generate_series(1, $rows) AS n;
 INSERT INTO petition_submissions_fates
 SELECT id, 'DELIBERATING', state, now(), session_user, pg_current_xact_id()
 FROM petition_submissions WHERE state = 'REFERRED';
+VACUUM FULL petition_submissions;
+VACUUM FULL petition_submissions_fates;
 END
-        sql('CHECKPOINT');
-        # round 0 warms the caches
-        for my $round (0 .. $option{rounds}) {
-            run_turns(\@contenders, workload => $round ? 'growth' : 'warm', round => $round, variant => "petitions $rows",
-                clients => 1, calls => $calls, sync => 'off', random => 1, among => $half, every_second => 1,
-                offset => $round * $turn * $calls);
+}
+
+# Has the operating system read a contender's tables and indexes, without taking
+# them into shared_buffers: else what was filled last would be found in its cache,
+# and what was filled first may not be.
+sub read_files {
+    my ($contender) = @_;
+    sql(<<"END");
+SELECT sum(pg_prewarm(oid, 'read')) FROM pg_class
+WHERE relnamespace = '$contender->{schema}'::regnamespace AND relkind IN ('r', 'i');
+END
+}
+
+# How the cost of a call grows with the table. The smallest is filled anew for
+# each round, so that there are petitions enough.
+sub workload_growth {
+    my @contenders = contenders('rivals', '1_update', '2_update_ledger', '6_assign_fate');
+    sql('CREATE EXTENSION IF NOT EXISTS pg_prewarm');
+    my $rounds = size(31, 5, 1);
+    my @sizes = size([ 10000, 100000, 1000000 ], [ 10000, 100000 ], [10000])->@*;
+    for my $rows (@sizes, $option{huge} ? 10000000 : ()) {
+        my %run = (variant => "petitions $rows", turns => size(20, 20, 1), sync => 'off', random => 1, among => $rows / 2, every_second => 1);
+        progress("growth: $rows petitions");
+        for my $round (1 .. $rounds) {
+            if ($round == 1 || $contenders[0]{used} + $run{turns} * $turn > $rows / 2) {
+                set_up($_, half_decided($rows)) for @contenders;
+                sql('CHECKPOINT');
+                read_files($_) for @contenders;
+                run_turns(\@contenders, workload => 'warm', round => $round, %run);
+            }
+            run_turns(\@contenders, workload => 'growth', round => $round, %run);
         }
         sql("DROP SCHEMA $_->{schema} CASCADE; CHECKPOINT") for @contenders;
     }
@@ -391,8 +485,7 @@ END
 sub run_long {
     my ($workload, $rows, $fill, $head) = @_;
     my @contenders = contenders($workload);
-    my $rounds = $option{quick} ? 3 : 7;
-    for my $round (1 .. $rounds) {
+    for my $round (1 .. size(7, 3, 1)) {
         for my $contender (@contenders) {
             progress("$workload: $contender->{title}, round $round");
             set_up($contender, $fill);
@@ -406,7 +499,7 @@ SELECT bench.stamp($slot, 0);
 $contender->{body};
 SELECT bench.stamp($slot, 0);
 END
-            my ($rate, $cpu) = read_stamps(1, $rows);
+            my (undef, undef, $rate, $cpu) = @{ (read_stamps($slot, $slot, $rows))[0] };
             print_result($workload, "rows $rows", $round, $contender, $rate, $cpu);
         }
     }
@@ -414,7 +507,7 @@ END
 }
 
 sub workload_copy {
-    my $rows = $option{quick} ? 100000 : 1000000;
+    my $rows = size(1000000, 100000, 1000);
     my $file = "$scratch/bench.copy";
     sql(<<"END");
 COPY (SELECT lpad(n::text, 32, '0')::uuid, 'Please mend the bridge over the river, says citizen ' || n, 'RECEIVED'
@@ -426,7 +519,7 @@ END
 
 # govern on a table of which a third of the rows is fated.
 sub workload_govern {
-    my $rows = $option{quick} ? 100000 : 1000000;
+    my $rows = size(1000000, 100000, 1000);
     run_long('govern', $rows, <<"END", '');
 INSERT INTO petition_submissions (id, text, state)
 SELECT lpad(n::text, 32, '0')::uuid, 'Please mend the bridge over the river, says citizen ' || n,
@@ -443,7 +536,8 @@ sub count_instructions {
     my ($contender, $transactions, %run) = @_;
     my $note = "\\if :i = 1\nINSERT INTO bench.stamps VALUES (0, pg_backend_pid());\n\\endif\n";
     sql('TRUNCATE bench.stamps');
-    pgbench($contender, write_script($contender, $note, '', %run), $transactions, %run);
+    finish_pgbench(start_pgbench($contender, $note . write_call($contender, call_number(%run), %run), $transactions, %run));
+    count_calls($contender, $transactions, %run);
     chomp(my $pid = sql('SELECT client FROM bench.stamps'));
     for (1 .. 300) {
         select undef, undef, undef, 0.2;
@@ -464,14 +558,14 @@ sub instructions {
     my @names = @_;
     for my $workload (qw(rivals bulk untouched)) {
         for my $contender (contenders($workload, @names)) {
-            my $bulk = $contender->{body} =~ /:ids\b/;
-            my ($first, $second) = $bulk ? (7, 10) : (100, 1000);
-            my $rows = ($bulk ? 1000 : 1) * (2 * $first + $second);
+            my $unit = $contender->{unit};
+            my ($first, $second) = $unit > 1 ? (7, 10) : (100, 1000);
+            my $rows = $unit * (2 * $first + $second);
             set_up($contender, petitions($rows) . batches());
-            my %run = (clients => 1, sync => 'off', among => $rows, random => !$bulk);
-            my $less = count_instructions($contender, $first, %run, offset => 0);
-            my $more = count_instructions($contender, $first + $second, %run, offset => $first);
-            my $count = ($more - $less) / $second / ($bulk ? 1000 : 1);
+            my %run = (clients => 1, sync => 'off', among => $rows, random => 1);
+            my $less = count_instructions($contender, $first, %run);
+            my $more = count_instructions($contender, $first + $second, %run);
+            my $count = ($more - $less) / $second / $unit;
             progress(sprintf "%-10s %-50s %9.0f", $workload, $contender->{title}, $count);
             print_result('instructions', $workload, 1, $contender, 0, $count);
         }
@@ -484,12 +578,11 @@ my %workloads = (
     govern => \&workload_govern);
 my @wanted;
 for my $argument (@ARGV) {
-    if ($argument =~ /^--(quick|huge|instructions)$/) { $option{$1} = 1 }
+    if ($argument =~ /^--(quick|smoke|huge|instructions)$/) { $option{$1} = 1 }
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
 @wanted = qw(turns single bulk hot untouched copy govern growth) if !@wanted && !$option{instructions};
-$option{rounds} = $option{quick} ? 3 : 7;
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }
