@@ -249,6 +249,7 @@ sub read_round {
     my ($windows, $round, %run) = @_;
     my $first = $windows->[0]{slot} + $round * $run{slots};
     my @found = read_stamps($first, $first + $run{slots} - 1, 1);
+    die "contenders have not come to the end\n" if @found != @$windows;
     for my $k (0 .. $#$windows) {
         my (undef, $clients, undef, undef, $ended) = @{ $found[$k] };
         die "$clients of $run{clients} clients have come to the end\n" if $clients != $run{clients};
