@@ -350,13 +350,19 @@ check_governed_table(Relation relation, Node *command)
  */
 
 /*
- * Returns the name that a relation had before the command.
+ * Returns the name that a relation had before the command.  ALTER INDEX renames
+ * tables, too.
  */
 static const char *
 former_name(Relation relation, Node *command)
 {
-	if (IsA(command, RenameStmt) && ((RenameStmt *) command)->renameType == OBJECT_TABLE)
-		return ((RenameStmt *) command)->relation->relname;
+	if (IsA(command, RenameStmt))
+	{
+		RenameStmt *rename = (RenameStmt *) command;
+
+		if (rename->renameType == OBJECT_TABLE || rename->renameType == OBJECT_INDEX)
+			return rename->relation->relname;
+	}
 	return RelationGetRelationName(relation);
 }
 
@@ -634,6 +640,24 @@ get_text(uint64 row, int column)
 }
 
 /*
+ * Returns a query for the objects that a command worked on, as the server
+ * tells them.  Of ALTER EXTENSION SET SCHEMA it tells just the extension; what
+ * that has moved is the extension's members.
+ */
+static const char *
+objects_query(Node *command)
+{
+	if (IsA(command, AlterObjectSchemaStmt) &&
+		((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
+		return "SELECT d.classid, d.objid "
+			"FROM pg_catalog.pg_event_trigger_ddl_commands() AS c, pg_catalog.pg_depend AS d "
+			"WHERE d.refclassid OPERATOR(pg_catalog.=) c.classid "
+			"AND d.refobjid OPERATOR(pg_catalog.=) c.objid "
+			"AND d.deptype OPERATOR(pg_catalog.=) 'e'";
+	return "SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()";
+}
+
+/*
  * guard_ddl(): at the end of each DDL command, checks the objects that it
  * worked on.
  */
@@ -645,7 +669,7 @@ guard_ddl(PG_FUNCTION_ARGS)
 	if (!begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event))
 		return PointerGetDatum(NULL);
 	SPI_connect();
-	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
+	query_event(objects_query(event.command));
 	for (uint64 i = 0; i < SPI_processed; i++)
 		check_object(get_oid(i, 1), get_oid(i, 2), &event);
 	SPI_finish();

@@ -60,6 +60,21 @@ SET ROLE bait_owner;
 SELECT told('ALTER TABLE cases DROP CONSTRAINT cases_pkey');
 SELECT told('ALTER TABLE cases_fates DROP CONSTRAINT cases_fates_pkey');
 
+-- also where a role has the ledger that has been granted the owner, or the owner
+-- that role: either could take it back
+RESET ROLE;
+CREATE ROLE bait_grantee;
+GRANT bait_owner TO bait_grantee;
+ALTER TABLE cases_fates OWNER TO bait_grantee;
+SELECT told('ALTER TABLE cases_fates RENAME TO kept');
+REVOKE bait_owner FROM bait_grantee;
+GRANT bait_grantee TO bait_owner;
+SELECT told('ALTER TABLE cases_fates RENAME TO kept');
+REVOKE bait_grantee FROM bait_owner;
+SELECT told('ALTER TABLE cases_fates RENAME TO kept');
+SELECT told('ALTER TABLE kept RENAME TO cases_fates');
+ALTER TABLE cases_fates OWNER TO bait_owner;
+
 -- and so they are for the owner of the schema, who may drop indexes in it
 RESET ROLE;
 CREATE ROLE bait_schema_owner;
@@ -75,4 +90,4 @@ SELECT told('DROP INDEX keyed_id');
 
 RESET ROLE;
 DROP SCHEMA ddl_bait CASCADE;
-DROP ROLE bait_owner, bait_stranger, bait_schema_owner;
+DROP ROLE bait_owner, bait_stranger, bait_schema_owner, bait_grantee;

@@ -106,6 +106,8 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'DROP TABLE t_fates',
     'DROP TABLE t, t_fates',
     'ALTER TABLE t_fates RENAME TO other',
+    'ALTER INDEX t_fates RENAME TO other',
+    'ALTER INDEX t_fates_pkey RENAME TO other',
     'ALTER TABLE t_fates SET SCHEMA ddl_guard_2',
     'ALTER TABLE t_fates RENAME id TO number',
     'ALTER TABLE t_fates RENAME fate TO verdict',

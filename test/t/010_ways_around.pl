@@ -480,7 +480,12 @@ limit 'forge a row for a key without a fate', \@owner, 'the row gets no fate (`P
 refused '`DROP TABLE`', \@owner, 'PF006', 'DROP TABLE t_fates';
 refused '`DROP TABLE ... CASCADE`', \@owner, 'PF006', 'DROP TABLE t_fates CASCADE';
 refused '`RENAME`', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME TO other';
+refused '`ALTER INDEX ... RENAME` of the ledger itself', \@owner, 'PF006', 'ALTER INDEX t_fates RENAME TO other';
 refused '`SET SCHEMA`', \@owner, 'PF006', 'ALTER TABLE t_fates SET SCHEMA x';
+refused '`SET SCHEMA` of an extension that it is put into', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; ALTER EXTENSION citext SET SCHEMA x';
+refused '`DROP EXTENSION` of one that it is put into', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; DROP EXTENSION citext';
 refused '`RENAME COLUMN` of the key', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME id TO number';
 refused '`RENAME COLUMN` fate', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME fate TO verdict';
 refused '`DROP COLUMN`', \@owner, 'PF006', 'ALTER TABLE t_fates DROP COLUMN fate';
