@@ -400,6 +400,10 @@ harmless 'replace the primary key by another', \@owner, 'it is a key as good', '
 refused '`SET SCHEMA`', \@owner, 'PF006', 'ALTER TABLE t SET SCHEMA x';
 refused '`SET SCHEMA` to where an empty ledger waits', \@owner, 'PF006', 'ALTER TABLE t SET SCHEMA x',
   before => q{CREATE TABLE x.t (id int PRIMARY KEY, state text); SELECT govern('x.t', '{"open": ["won", "lost"]}'); DROP TABLE x.t};
+refused '`SET SCHEMA` of an extension that the table is put into', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t; ALTER EXTENSION citext SET SCHEMA x';
+refused '`DROP EXTENSION` of one that the guard depends on', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER TRIGGER petition_cas_guard ON t DEPENDS ON EXTENSION citext; DROP EXTENSION citext';
 harmless '`RENAME` of the table', \@owner, 'the guard goes along', q{ALTER TABLE t RENAME TO u; DO $$ BEGIN UPDATE u SET state = 'lost' WHERE id = 1; RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$},
   after => 'ALTER TABLE w.u RENAME TO t';
 harmless '`RENAME` of the schema', \@owner, 'the guard goes along',
@@ -486,6 +490,10 @@ refused '`SET SCHEMA` of an extension that it is put into', [$root], 'PF006',
   'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; ALTER EXTENSION citext SET SCHEMA x';
 refused '`DROP EXTENSION` of one that it is put into', [$root], 'PF006',
   'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; DROP EXTENSION citext';
+refused '`DROP EXTENSION` of one that its trigger depends on', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER TRIGGER petition_cas_ledger ON t_fates DEPENDS ON EXTENSION citext; DROP EXTENSION citext';
+refused '`DROP EXTENSION ... CASCADE` of one that its primary key depends on', [$root], 'PF006',
+  'CREATE EXTENSION citext SCHEMA w; ALTER INDEX t_fates_pkey DEPENDS ON EXTENSION citext; DROP EXTENSION citext CASCADE';
 refused '`RENAME COLUMN` of the key', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME id TO number';
 refused '`RENAME COLUMN` fate', \@owner, 'PF006', 'ALTER TABLE t_fates RENAME fate TO verdict';
 refused '`DROP COLUMN`', \@owner, 'PF006', 'ALTER TABLE t_fates DROP COLUMN fate';
