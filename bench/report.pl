@@ -81,32 +81,32 @@ sub thousands {
     return $number;
 }
 
-# The table of a workload that is measured by what a call takes.
-sub turns_table {
-    my ($workload, $variant) = @_;
+# The head of a workload's tables, and a contender's cells below it. Turns are
+# measured by what a call takes, in place of CPU.
+sub is_by_turns { return $_[0] =~ /^(turns|untouched|growth)$/ }
+
+sub table_head {
+    my ($workload) = @_;
+    return "| | µs a call | calls in the same time, ratio |\n|---|---:|---:|\n" if is_by_turns($workload);
+    return "| | a second | CPU, µs | least CPU | throughput, ratio | CPU, ratio |\n|---|---:|---:|---:|---:|---:|\n";
+}
+
+sub table_cells {
+    my ($workload, $variant, $title) = @_;
     my $than = $baseline{$workload};
-    my $rounds = keys %{ $figures{$workload}{$variant}{$than} };
-    my $table = "**$variant** ($rounds rounds)\n\n| | µs a call | calls in the same time, ratio |\n|---|---:|---:|\n";
-    for my $title (@{ $titles{$workload} }) {
-        $table .= sprintf "| %s | %.1f | %s |\n", $title, figure($workload, $variant, $title, 'cpu'),
-          $title eq $than ? '1' : spread(ratio($workload, $variant, $title, $than, 'rate'));
-    }
-    return "$table\n";
+    my @ratios = map { $title eq $than ? '1' : spread(ratio($workload, $variant, $title, $than, $_)) } qw(rate cpu);
+    my $cpu = sprintf '%.1f', figure($workload, $variant, $title, 'cpu');
+    return ($cpu, $ratios[0]) if is_by_turns($workload);
+    my $least = sprintf '%.1f', min(map { $_->{cpu} } values %{ $figures{$workload}{$variant}{$title} });
+    return (thousands(figure($workload, $variant, $title, 'rate')), $cpu, $least, @ratios);
 }
 
 sub variant_table {
     my ($workload, $variant) = @_;
-    my $than = $baseline{$workload};
-    my $rounds = keys %{ $figures{$workload}{$variant}{$than} };
-    return turns_table($workload, $variant) if $workload =~ /^(turns|untouched|growth)$/;
-    my $table = "**$variant** ($rounds rounds)\n\n| | a second | CPU, µs | least CPU | throughput, ratio | CPU, ratio |\n|---|---:|---:|---:|---:|---:|\n";
-    for my $title (@{ $titles{$workload} }) {
-        my @rate = ratio($workload, $variant, $title, $than, 'rate') or next;
-        my @cpu = ratio($workload, $variant, $title, $than, 'cpu');
-        $table .= sprintf "| %s | %s | %.1f | %.1f | %s | %s |\n", $title,
-          thousands(figure($workload, $variant, $title, 'rate')), figure($workload, $variant, $title, 'cpu'),
-          min(map { $_->{cpu} } values %{ $figures{$workload}{$variant}{$title} }),
-          $title eq $than ? ('1', '1') : (spread(@rate), spread(@cpu));
+    my $rounds = keys %{ $figures{$workload}{$variant}{ $baseline{$workload} } };
+    my $table = "**$variant** ($rounds rounds)\n\n" . table_head($workload);
+    for my $title (grep { $figures{$workload}{$variant}{$_} } @{ $titles{$workload} }) {
+        $table .= '| ' . join(' | ', $title, table_cells($workload, $variant, $title)) . " |\n";
     }
     return "$table\n";
 }

@@ -74,18 +74,22 @@ CREATE FUNCTION bench.stamp(slot int, client int) RETURNS void LANGUAGE sql VOLA
 END
 }
 
-# Returns what the clients have noted between two slots, a reference for each
-# slot: its number, the clients that came to its end, calls a second,
-# microseconds of CPU a call, and the time of its last note. A client made so
-# many calls between its first and its last note of a slot.
+# Returns what the clients have noted, by slot, from one slot to another: how
+# many of them came to its end, how often a second they could have all gone
+# through it, the microseconds of CPU that it took each, and when the last ended.
 sub read_stamps {
-    my ($first, $last, $calls) = @_;
-    return map { [ split /\|/ ] } split /\n/, sql(<<"END");
-SELECT slot, count(*), sum($calls / seconds), sum(cpu) / 1000.0 / ($calls * count(*)), max(ended)
+    my ($first, $last) = @_;
+    my %found;
+    for (split /\n/, sql(<<"END")) {
+SELECT slot, count(*), sum(1 / seconds), sum(cpu) / 1000.0 / count(*), max(ended)
 FROM (SELECT slot, extract(epoch FROM max(at) - min(at)) AS seconds, max(cpu) - min(cpu) AS cpu, extract(epoch FROM max(at)) AS ended
       FROM bench.stamps WHERE slot BETWEEN $first AND $last GROUP BY slot, client HAVING count(*) = 2) AS c
-GROUP BY slot ORDER BY slot;
+GROUP BY slot;
 END
+        my ($number, @figures) = split /\|/;
+        @{ $found{$number} }{qw(clients rate cpu ended)} = @figures;
+    }
+    return %found;
 }
 
 sub print_result {
@@ -243,19 +247,12 @@ $note\\endif
 END
 }
 
-# Returns what the windows have found in a round, or nothing if one of them was
-# closed before all had come to the end.
-sub read_round {
-    my ($windows, $round, %run) = @_;
-    my $first = $windows->[0]{slot} + $round * $run{slots};
-    my @found = read_stamps($first, $first + $run{slots} - 1, 1);
-    die "contenders have not come to the end\n" if @found != @$windows;
-    for my $k (0 .. $#$windows) {
-        my (undef, $clients, undef, undef, $ended) = @{ $found[$k] };
-        die "$clients of $run{clients} clients have come to the end\n" if $clients != $run{clients};
-        return if $ended > $run{start} + ($round * $run{cycle} + $windows->[$k]{closes}) / 1000;
-    }
-    return @found;
+# Was a client still at work when the window closed in a round?
+sub was_short {
+    my ($window, $found, $round, %run) = @_;
+    my $clients = $found->{clients} || 0;
+    die "$clients of $run{clients} clients have come to the end\n" if $clients != $run{clients};
+    return $found->{ended} > $run{start} + ($round * $run{cycle} + $window->{closes}) / 1000;
 }
 
 # Runs contenders in so many rounds of windows and notes the results. The first
@@ -266,15 +263,18 @@ sub run_windows {
     %run = (%run, slots => scalar @windows, cycle => $windows[-1]{closes}, start => sprintf '%.3f', time + 0.5 + 0.02 * @windows * $run{clients});
     my @running = map { start_pgbench($_->{contender}, write_window($_, %run), $_->{calls} * ($run{rounds} + 1), %run) } @windows;
     finish_pgbench($_) for @running;
+    my %found = read_stamps($windows[0]{slot}, $slot);
     my $short = 0;
     for my $round (1 .. $run{rounds}) {
-        my @found = read_round(\@windows, $round, %run);
-        $short++ if !@found;
-        for my $k (0 .. $#found) {
-            my (undef, undef, $rate, $cpu) = @{ $found[$k] };
+        my @here = map { $found{ $_->{slot} + $round * $run{slots} } } @windows;
+        if (grep { was_short($windows[$_], $here[$_], $round, %run) } 0 .. $#windows) {
+            $short++;
+            next;
+        }
+        for my $k (0 .. $#windows) {
             my $contender = $windows[$k]{contender};
             my $unit = $contender->{unit} * $windows[$k]{calls};
-            print_result(@run{qw(workload variant)}, $round, $contender, $rate * $unit, $cpu / $unit);
+            print_result(@run{qw(workload variant)}, $round, $contender, $here[$k]{rate} * $unit, $here[$k]{cpu} / $unit);
         }
     }
     progress("$short of $run{rounds} rounds do not count: a window was too short") if $short;
@@ -459,8 +459,8 @@ WHERE relnamespace = '$contender->{schema}'::regnamespace AND relkind IN ('r', '
 END
 }
 
-# How the cost of a call grows with the table. The smallest is filled anew for
-# each round, so that there are petitions enough.
+# How the cost of a call grows with the table. The smallest is filled anew as
+# often as its petitions have been used up.
 sub workload_growth {
     my @contenders = contenders('rivals', '1_update', '2_update_ledger', '6_assign_fate');
     sql('CREATE EXTENSION IF NOT EXISTS pg_prewarm');
@@ -500,8 +500,8 @@ SELECT bench.stamp($slot, 0);
 $contender->{body};
 SELECT bench.stamp($slot, 0);
 END
-            my (undef, undef, $rate, $cpu) = @{ (read_stamps($slot, $slot, $rows))[0] };
-            print_result($workload, "rows $rows", $round, $contender, $rate, $cpu);
+            my %found = read_stamps($slot, $slot);
+            print_result($workload, "rows $rows", $round, $contender, $found{$slot}{rate} * $rows, $found{$slot}{cpu} / $rows);
         }
     }
     sql("DROP SCHEMA $_->{schema} CASCADE") for @contenders;
