@@ -183,7 +183,8 @@ write_swap(const Governed *governed, KeptStatement statement, StringInfo query, 
 
 	appendStringInfo(query, "UPDATE %s AS %s", get_relation_sql(governed), alias);
 	append_assignments(query, governed, is_petition, has_reason);
-	appendStringInfo(query, " WHERE %s", quote_identifier(governed->key_column));
+	appendStringInfoString(query, " WHERE ");
+	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
 	appendStringInfoString(query, "$1 AND ");
 	append_state_equality(query, governed, "$2");
@@ -219,21 +220,25 @@ write_swap(const Governed *governed, KeptStatement statement, StringInfo query, 
 static int
 write_bulk_swap(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
 {
-	const char *key = quote_identifier(governed->key_column);
 	const char *relation = get_relation_sql(governed);
 
-	appendStringInfo(query, "WITH locked AS MATERIALIZED (SELECT %s AS locked_key FROM %s WHERE %s",
-					 key, relation, key);
+	appendStringInfoString(query, "WITH locked AS MATERIALIZED (SELECT ");
+	append_key(query, governed, NULL);
+	appendStringInfo(query, " AS locked_key FROM %s WHERE ", relation);
+	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
 	appendStringInfoString(query, "ANY ($1) AND ");
 	append_state_equality(query, governed, "$2");
-	appendStringInfo(query, " ORDER BY %s FOR NO KEY UPDATE) UPDATE %s", key, relation);
+	appendStringInfo(query, " ORDER BY locked_key FOR NO KEY UPDATE) UPDATE %s", relation);
 	append_assignments(query, governed, true, statement == PETITION_BULK_REASON);
-	appendStringInfo(query, " FROM locked WHERE %s", key);
+	appendStringInfoString(query, " FROM locked WHERE ");
+	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
 	appendStringInfoString(query, "locked.locked_key AND ");
 	append_state_equality(query, governed, "$2");
-	appendStringInfo(query, " RETURNING %s, %s", key, quote_identifier(governed->state_column));
+	appendStringInfoString(query, " RETURNING ");
+	append_key(query, governed, NULL);
+	appendStringInfo(query, ", %s", quote_identifier(governed->state_column));
 
 	types[0] = get_array_type(governed->key_type);
 	types[1] = types[2] = governed->state_is_enum ? governed->state_type : TEXTOID;
@@ -249,8 +254,6 @@ write_bulk_swap(const Governed *governed, KeptStatement statement, StringInfo qu
 static int
 write_read(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
 {
-	const char *key = quote_identifier(governed->key_column);
-
 	types[0] = governed->key_type;
 	if (statement == ROW_PROBE)
 		appendStringInfoString(query, "SELECT");
@@ -259,9 +262,11 @@ write_read(const Governed *governed, KeptStatement statement, StringInfo query, 
 	else
 	{
 		types[0] = get_array_type(governed->key_type);
-		appendStringInfo(query, "SELECT %s, %s", quote_identifier(governed->state_column), key);
+		appendStringInfo(query, "SELECT %s, ", quote_identifier(governed->state_column));
+		append_key(query, governed, NULL);
 	}
-	appendStringInfo(query, " FROM %s WHERE %s", get_relation_sql(governed), key);
+	appendStringInfo(query, " FROM %s WHERE ", get_relation_sql(governed));
+	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
 	appendStringInfoString(query, statement == ROW_STATES ? "ANY ($1)" : "$1");
 	if (statement == ROW_PROBE)
@@ -278,7 +283,8 @@ write_ledger_read(const Governed *governed, KeptStatement statement, StringInfo 
 	types[0] = governed->key_type;
 	appendStringInfoString(query, "SELECT assigned_at, assigned_by FROM ");
 	append_qualified(query, governed->ledger_schema, governed->ledger);
-	appendStringInfo(query, " WHERE %s", quote_identifier(governed->key_column));
+	appendStringInfoString(query, " WHERE ");
+	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
 	appendStringInfoString(query, "$1");
 	return 1;

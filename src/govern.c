@@ -336,13 +336,15 @@ disagreement_query(const Governed *governed)
 	appendStringInfo(&query, "SELECT t.%s, t.%s, l.%s, l.fate FROM %s t FULL JOIN ",
 					 key, state, key, get_relation_sql(governed));
 	append_qualified(&query, governed->ledger_schema, governed->ledger);
-	appendStringInfo(&query, " l ON t.%s", key);
+	appendStringInfoString(&query, " l ON ");
+	append_key(&query, governed, "t");
 	append_operator(&query, governed->key_equality);
+	append_key(&query, governed, "l");
 	appendStringInfo(&query,
-					 "l.%s WHERE (l.%s IS NULL AND t.%s%s OPERATOR(pg_catalog.=) ANY ($1)"
+					 " WHERE (l.%s IS NULL AND t.%s%s OPERATOR(pg_catalog.=) ANY ($1)"
 					 " OR l.fate OPERATOR(pg_catalog.=)"
 					 " $3[pg_catalog.array_position($2, t.%s%s)]) IS NOT TRUE",
-					 key, key, state, collate, state, collate);
+					 key, state, collate, state, collate);
 	return query.data;
 }
 
@@ -490,9 +492,11 @@ record_missing_fates(const Governed *governed)
 					 " AND NOT EXISTS (SELECT FROM ",
 					 key, key, state, collate, get_relation_sql(governed), state, collate);
 	append_qualified(&query, governed->ledger_schema, governed->ledger);
-	appendStringInfo(&query, " l WHERE l.%s", key);
+	appendStringInfoString(&query, " l WHERE ");
+	append_key(&query, governed, "l");
 	append_operator(&query, governed->key_equality);
-	appendStringInfo(&query, "t.%s) ON CONFLICT (%s) DO NOTHING", key, key);
+	append_key(&query, governed, "t");
+	appendStringInfo(&query, ") ON CONFLICT (%s) DO NOTHING", key);
 
 	result = SPI_execute_with_args(query.data, 5, types, values, NULL, false, 0);
 	if (result < 0)

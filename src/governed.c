@@ -379,6 +379,7 @@ read_columns(Governed *governed, Relation relation)
 	governed->key_length = key->attlen;
 	governed->key_by_value = key->attbyval;
 	governed->key_type = getBaseType(key->atttypid);
+	governed->key_is_domain = governed->key_type != key->atttypid;
 	governed->key_equality = lookup_type_cache(governed->key_type, TYPECACHE_EQ_OPR)->eq_opr;
 	governed->state_type = state->atttypid;
 	governed->state_is_enum = get_typtype(state->atttypid) == TYPTYPE_ENUM;
@@ -541,6 +542,22 @@ void
 append_qualified(StringInfo query, const char *schema, const char *name)
 {
 	appendStringInfoString(query, quote_qualified_identifier(schema, name));
+}
+
+/*
+ * Appends the key column, of a relation that the statement knows by that alias
+ * (NULL: by none), as a value of the key's base type.  A domain is cast to it:
+ * anybody may create operators for a domain, and the parser would prefer those
+ * to the ones of the base type.
+ */
+void
+append_key(StringInfo query, const Governed *governed, const char *alias)
+{
+	if (alias != NULL)
+		appendStringInfo(query, "%s.", alias);
+	appendStringInfoString(query, quote_identifier(governed->key_column));
+	if (governed->key_is_domain)
+		appendStringInfo(query, "::%s", format_type_be_qualified(governed->key_type));
 }
 
 /*

@@ -77,6 +77,7 @@ typedef struct Governed
 	char	   *key_column;
 	AttrNumber	key_attno;
 	Oid			key_type;		/* a domain's base type */
+	bool		key_is_domain;
 	Oid			key_equality;	/* operator */
 	int16		key_length;
 	bool		key_by_value;
@@ -136,6 +137,7 @@ extern void report_unknown_state(const Lifecycle *lifecycle, const char *relatio
 
 extern const char *get_relation_sql(const Governed *governed);
 extern void append_qualified(StringInfo query, const char *schema, const char *name);
+extern void append_key(StringInfo query, const Governed *governed, const char *alias);
 extern const char *state_collation(const Governed *governed);
 extern void append_state_equality(StringInfo query, const Governed *governed, const char *operand);
 

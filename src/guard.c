@@ -75,7 +75,8 @@ write_ledger_statement(const Governed *governed, KeptStatement statement,
 			appendStringInfoString(query, " LIMIT 1");
 			return 0;
 		}
-		appendStringInfo(query, " WHERE %s", key);
+		appendStringInfoString(query, " WHERE ");
+		append_key(query, governed, NULL);
 		append_operator(query, governed->key_equality);
 		appendStringInfoString(query, "$1");
 		return 1;
