@@ -160,6 +160,12 @@ COMMENT ON FUNCTION try_compare_and_swap(anyelement, text, text, text) IS
 -- Storage guard against DDL
 --
 
+CREATE FUNCTION guard_start() RETURNS event_trigger
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION guard_start() IS
+'Looks at the governed tables that a DDL command names before it begins, and refuses one that would commit midway and leave a table or its ledger without a key. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
 CREATE FUNCTION guard_ddl() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
@@ -171,6 +177,12 @@ CREATE FUNCTION guard_drop() RETURNS event_trigger
 
 COMMENT ON FUNCTION guard_drop() IS
 'Refuses the drop of a part of a governed table or its ledger: a trigger, a column, the key''s index, the ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+
+CREATE EVENT TRIGGER petition_cas_start ON ddl_command_start EXECUTE FUNCTION guard_start();
+ALTER EVENT TRIGGER petition_cas_start ENABLE ALWAYS;
+
+COMMENT ON EVENT TRIGGER petition_cas_start IS
+'Looks at the governed tables that a DDL command names before it begins.';
 
 CREATE EVENT TRIGGER petition_cas_ddl ON ddl_command_end EXECUTE FUNCTION guard_ddl();
 ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;

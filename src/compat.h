@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "catalog/pg_class.h"
 #include "utils/acl.h"
 
@@ -31,6 +32,18 @@
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid))
+#endif
+
+/*
+ * Is a column of a relation's descriptor declared not null?  From 18 on such a
+ * constraint may not have been validated.
+ */
+#if PG_VERSION_NUM >= 180000
+#define column_is_not_null(desc, attno) \
+	(TupleDescCompactAttr(desc, (attno) - 1)->attnullability == ATTNULLABLE_VALID)
+#else
+#define column_is_not_null(desc, attno) \
+	(TupleDescAttr(desc, (attno) - 1)->attnotnull)
 #endif
 
 #endif							/* PETITION_CAS_COMPAT_H */

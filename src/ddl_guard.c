@@ -3,19 +3,31 @@
  * ddl_guard.c
  *	  The event triggers that keep DDL from weakening a governed table.
  *
- * What is governed is found through the triggers that call our functions, and
- * through their arguments; nothing is remembered between commands.
+ * This is a courtesy that comes early: whatever gets through here, the guard
+ * judges a table before it gives it a fate (soundness.c).
+ *
+ * What a command worked on is not read from a list of commands.  Whatever
+ * changes a relation invalidates its entry in the relation cache and holds a
+ * lock on it; so the relations that were invalidated since the command began,
+ * and that this transaction has locked, are those that it touched.  Each of
+ * them that is governed, or a ledger, is then judged as a whole, and so are
+ * those that the command named, as they were before it.
  *
  * A restore builds governed tables step by step, and with several jobs in any
- * order: for a while a guard is not ENABLE ALWAYS, its ledger has no trigger
- * or a table no key.  So a command is judged by what it could take away, not
- * by whether the whole is complete: a drop by what it dropped, an ALTER TABLE
- * by the subcommands it has, and only what no command of a restore leaves
- * behind (a guard under another name or with a condition, say) is refused
- * wherever it is met.
+ * order; and who repairs a table need not do it in one command.  So a command
+ * may leave no problem that was not there before it.  Where that is not known,
+ * since the command did not name the table, there was none.  Only a plain CREATE
+ * TRIGGER is forgiven what a restore does in the commands that follow it.
  *
- * The functions read catalogs and the current command alone; they run with
- * the rights of whoever issued the command, and need none.
+ * Beside that, some commands are refused although a table is sound after them:
+ * those that write another key or state into its rows (ALTER COLUMN TYPE), or
+ * that give it another ledger.
+ *
+ * Commands that commit midway are judged before they begin.
+ *
+ * The functions read catalogs alone; they run with the rights of whoever issued
+ * the command, and need none.  A relation that the command did not touch is not
+ * locked: what is said of one is read from the catalogs.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,119 +37,443 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_inherits.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
+#include "ddl_guard.h"
 #include "errors.h"
 #include "govern.h"
 #include "governed.h"
 #include "petition_cas.h"
+#include "soundness.h"
 
+PG_FUNCTION_INFO_V1(guard_start);
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
-
-/* What is being judged */
-typedef struct Event
-{
-	Node	   *command;
-	Oid			guard_fate;		/* the function */
-	bool		has_guards;		/* have the guards been looked up? */
-	List	   *guards;			/* all of the database, as GuardTriggers */
-} Event;
-
-static void check_relation(Oid relid, Event *event);
 
 #define UNGOVERN_HINT \
 	"Call ungovern, alter the table and its ledger, and govern again."
 
 /*
- * Starts to judge an event: checks that the function was called by the event
- * trigger that it is for (39P03).  Returns false if there is nothing to judge,
- * because the DDL is our own, or because a superuser has said so.
+ * A command that is running, between its two event triggers; in the top
+ * transaction's memory context.  A function that it calls may run another one.
  */
-static bool
-begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Event *event)
+typedef struct Watch
 {
-	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
+	struct Watch *outer;
+	int			nest_level;		/* of the subtransaction that it runs in */
+	List	   *befores;		/* how the tables are that it names */
+} Watch;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, name) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by an event trigger for %s",
-						function, name)));
-	if (petition_cas_own_ddl || petition_cas_allow_unguard)
-		return false;
+static Watch *watch = NULL;		/* the innermost one */
 
-	memset(event, 0, sizeof(Event));
-	event->command = call->parsetree;
-	event->guard_fate = own_function(own_schema(fcinfo), "guard_fate");
-	return true;
-}
-
-/*
- * Returns all guards of the database, looked up once an event at most.
- */
-static List *
-all_guards(Event *event)
+/* What is being judged */
+typedef struct Event
 {
-	if (!event->has_guards)
-	{
-		event->guards = find_guards(event->guard_fate);
-		event->has_guards = true;
-	}
-	return event->guards;
-}
+	Node	   *command;
+	Oid			function;		/* the event trigger's */
+	Watch	   *watch;			/* NULL if nobody saw the command begin */
+} Event;
 
 /* ----------------------------------------------------------------------
- * What a command does
+ * What a command has touched
  * ----------------------------------------------------------------------
  */
 
 /*
- * Has an ALTER TABLE a subcommand that may stop triggers from firing always?
- * ENABLE ALWAYS never does; a restore issues it for each trigger in turn.
+ * The relations that were invalidated since the outermost command began, with
+ * repetitions.  Others' relations are among them: what other backends do
+ * arrives the same way.
+ */
+static Oid *touched = NULL;
+static int	ntouched = 0;
+static int	touched_room = 0;
+static bool touched_lost = false;	/* was there no memory for some? */
+
+static int
+compare_oids(const void *a, const void *b)
+{
+	Oid			one = *(const Oid *) a;
+	Oid			other = *(const Oid *) b;
+
+	return one < other ? -1 : one > other;
+}
+
+/*
+ * Sorts what was touched and drops the repetitions.
+ */
+static void
+sort_touched(void)
+{
+	int			distinct = 0;
+
+	qsort(touched, ntouched, sizeof(Oid), compare_oids);
+	for (int i = 0; i < ntouched; i++)
+	{
+		if (i == 0 || touched[i] != touched[distinct - 1])
+			touched[distinct++] = touched[i];
+	}
+	ntouched = distinct;
+}
+
+/*
+ * Relation cache callback: notes the relation while a command is watched.  It
+ * must not raise an error.
+ */
+static void
+note_touched(Datum arg, Oid relid)
+{
+	if (watch == NULL || !OidIsValid(relid) || (ntouched > 0 && touched[ntouched - 1] == relid))
+		return;
+	if (ntouched == touched_room)
+		sort_touched();
+	if (ntouched > touched_room / 2 || touched == NULL)
+	{
+		int			room = Max(64, touched_room * 2);
+		Oid		   *more = MemoryContextAllocExtended(TopMemoryContext, room * sizeof(Oid),
+													  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+
+		if (more != NULL)
+		{
+			if (ntouched > 0)
+				memcpy(more, touched, ntouched * sizeof(Oid));
+			if (touched != NULL)
+				pfree(touched);
+			touched = more;
+			touched_room = room;
+		}
+	}
+	if (ntouched == touched_room)
+		touched_lost = true;
+	else
+		touched[ntouched++] = relid;
+}
+
+/*
+ * Forgets what was touched.
+ */
+static void
+forget_touched(void)
+{
+	touched_lost = false;
+	ntouched = 0;
+	if (touched_room > 4096)
+	{
+		pfree(touched);
+		touched = NULL;
+		touched_room = 0;
+	}
+}
+
+/*
+ * Does this transaction hold such a lock on an open relation as a command that
+ * changes it takes?
  */
 static bool
-touches_triggers(Node *command)
+is_locked_by_us(Relation relation)
+{
+	for (LOCKMODE mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
+	{
+		if (CheckRelationLockedByMe(relation, mode, false))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Could the relation, which may be gone, have one of our triggers?  Only tables
+ * do, and it costs no more than a look into the system cache to tell.
+ */
+static bool
+may_concern_us(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		may;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	may = ((Form_pg_class) GETSTRUCT(tuple))->relhastriggers;
+	ReleaseSysCache(tuple);
+	return may;
+}
+
+/* ----------------------------------------------------------------------
+ * Tables as they were before a command
+ * ----------------------------------------------------------------------
+ */
+
+/* A governed table that a command names, or whose ledger it names */
+typedef struct Before
+{
+	Oid			relid;			/* the topmost one, of a partitioned table */
+	Oid			owner;
+	Oid			ledger;
+	List	   *problems;		/* their texts */
+} Before;
+
+/*
+ * Ends the watch over the innermost command.
+ */
+static void
+end_watch(void)
+{
+	if (watch != NULL)
+		watch = watch->outer;
+	if (watch == NULL)
+		forget_touched();
+}
+
+/*
+ * At the end of a transaction no command is running.
+ */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	watch = NULL;
+	forget_touched();
+}
+
+/*
+ * Nor are those that a subtransaction ran that is rolled back.
+ */
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (watch != NULL && watch->nest_level >= GetCurrentTransactionNestLevel())
+		end_watch();
+}
+
+/*
+ * Sets up what the event triggers need; called once, when the module is loaded.
+ */
+void
+ddl_guard_init(void)
+{
+	CacheRegisterRelcacheCallback(note_touched, (Datum) 0);
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+}
+
+/*
+ * Has one of two roles, which may be the same, been granted the other?
+ */
+static bool
+are_related(Oid role, Oid other)
+{
+	return is_member_of_role(role, other) || is_member_of_role(other, role);
+}
+
+/*
+ * Returns the OID of the function guard_fate.
+ */
+static Oid
+guard_fate_function(const Event *event)
+{
+	return own_function(get_namespace_name(get_func_namespace(event->function)), "guard_fate");
+}
+
+/*
+ * Returns the governed tables that use a ledger.
+ *
+ * Whoever may create tables beside a ledger can give one a guard that names
+ * it; what belongs to roles that have nothing to do with each other is no use.
+ * Owners who are related count, since one could give the other the table, alter
+ * the ledger and take the table back.
+ */
+static List *
+ledger_users(Relation ledger, const Event *event)
+{
+	List	   *users = NIL;
+	ListCell   *cell;
+
+	foreach(cell, find_ledger_users(guard_fate_function(event), RelationGetNamespace(ledger),
+									RelationGetRelationName(ledger)))
+	{
+		if (are_related(relation_owner(lfirst_oid(cell)), ledger->rd_rel->relowner))
+			users = lappend_oid(users, lfirst_oid(cell));
+	}
+	return users;
+}
+
+/*
+ * Returns the governed tables, topmost ones, that an open relation belongs to:
+ * itself, the one that it is a partition of, or those that use it as a ledger.
+ */
+static List *
+governed_tables_of(Relation relation, const Event *event)
+{
+	if (has_guard(relation))
+	{
+		Oid			root = topmost_table(RelationGetRelid(relation));
+		GuardTrigger guard;
+
+		/* a governed table that was made a partition of another is its own */
+		if (root != RelationGetRelid(relation) && !read_guard_names(root, &guard))
+			root = RelationGetRelid(relation);
+		return list_make1_oid(root);
+	}
+	if (is_ledger(relation))
+		return ledger_users(relation, event);
+	return NIL;
+}
+
+/*
+ * Returns the OID of the ledger that a governed table uses, or InvalidOid.
+ */
+static Oid
+used_ledger(Relation relation)
+{
+	GuardTrigger guard;
+
+	return read_guard(relation, &guard) ?
+		get_relname_relid(guard.ledger, RelationGetNamespace(relation)) : InvalidOid;
+}
+
+/*
+ * Returns what is known of a table as it was before the command, or NULL.
+ */
+static Before *
+find_before(Oid relid, const Event *event)
 {
 	ListCell   *cell;
 
-	if (IsA(command, CreateTrigStmt))
-		return ((CreateTrigStmt *) command)->replace;
-	if (!IsA(command, AlterTableStmt))
-		return false;
-	foreach(cell, ((AlterTableStmt *) command)->cmds)
+	if (event->watch == NULL)
+		return NULL;
+	foreach(cell, event->watch->befores)
 	{
-		switch (lfirst_node(AlterTableCmd, cell)->subtype)
-		{
-			case AT_EnableTrig:
-			case AT_EnableReplicaTrig:
-			case AT_EnableTrigAll:
-			case AT_EnableTrigUser:
-			case AT_DisableTrig:
-			case AT_DisableTrigAll:
-			case AT_DisableTrigUser:
-				return true;
-			default:
-				break;
-		}
+		Before	   *before = lfirst(cell);
+
+		if (before->relid == relid)
+			return before;
 	}
-	return false;
+	return NULL;
+}
+
+/*
+ * Notes how a governed table is before the command, if that is not known.
+ */
+static void
+note_before(Oid relid, const Event *event)
+{
+	Relation	relation;
+	List	   *problems;
+	MemoryContext caller;
+	Before	   *before;
+	ListCell   *cell;
+
+	if (find_before(relid, event) != NULL ||
+		(relation = try_relation_open(relid, AccessShareLock)) == NULL)
+		return;
+	problems = governed_problems(relation);
+	caller = MemoryContextSwitchTo(TopTransactionContext);
+	before = palloc0(sizeof(Before));
+	before->relid = relid;
+	before->owner = relation->rd_rel->relowner;
+	before->ledger = used_ledger(relation);
+	foreach(cell, problems)
+		before->problems = lappend(before->problems, pstrdup(((Problem *) lfirst(cell))->text));
+	event->watch->befores = lappend(event->watch->befores, before);
+	MemoryContextSwitchTo(caller);
+	/* nobody shall wait for us longer than for the command itself */
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Notes how the governed tables are that a relation, which the command names,
+ * belongs to.
+ */
+static void
+note_relation(Oid relid, const Event *event)
+{
+	Relation	relation;
+	List	   *tables;
+	ListCell   *cell;
+
+	if (get_rel_relkind(relid) == RELKIND_INDEX)
+		relid = IndexGetRelation(relid, true);
+	if (!OidIsValid(relid) || !may_concern_us(relid) ||
+		(relation = try_relation_open(relid, AccessShareLock)) == NULL)
+		return;
+	tables = governed_tables_of(relation, event);
+	relation_close(relation, AccessShareLock);
+	foreach(cell, tables)
+		note_before(lfirst_oid(cell), event);
+}
+
+static void
+note_name(RangeVar *name, const Event *event)
+{
+	if (name != NULL)
+		note_relation(RangeVarGetRelid(name, NoLock, true), event);
+}
+
+static void
+note_names(List *names, const Event *event)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		note_name(lfirst_node(RangeVar, cell), event);
+}
+
+/*
+ * Notes the relations that belong to an extension.
+ */
+static void
+note_extension(const char *extension, const Event *event)
+{
+	Oid			oid = get_extension_oid(extension, true);
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	List	   *members = NIL;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	ListCell   *cell;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(oid));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == RelationRelationId && form->deptype == DEPENDENCY_EXTENSION)
+			members = lappend_oid(members, form->objid);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	foreach(cell, members)
+		note_relation(lfirst_oid(cell), event);
 }
 
 /*
@@ -163,278 +499,204 @@ find_subcommand(Node *command, AlterTableType subtype, const char *column)
 }
 
 /*
- * Is it a command that gives a relation or a column another name, or a
- * relation another schema?
- */
-static bool
-moves_names(Node *command)
-{
-	return IsA(command, RenameStmt) || IsA(command, AlterObjectSchemaStmt);
-}
-
-/* ----------------------------------------------------------------------
- * Governed tables
- * ----------------------------------------------------------------------
- */
-
-/*
- * Refuses a trigger that calls our function and is not as govern creates it:
- * under its name, for its events, without a condition; and, if the command
- * could have changed that, ENABLE ALWAYS.
+ * Notes what an ALTER TABLE names: the table, and in its subcommands those that
+ * it becomes, or ceases to be, a part of.
  */
 static void
-check_own_trigger(Relation relation, const Trigger *trigger, const char *name, int16 type,
-				  Node *command)
+note_alter_table(AlterTableStmt *command, const Event *event)
 {
-	if (strcmp(trigger->tgname, name) != 0 || trigger->tgtype != type ||
-		trigger->tgqual != NULL || trigger->tgnattr > 0 || trigger->tgdeferrable)
-		report_protected_relation(relation,
-								  "cannot alter the trigger that guards relation \"%s\"",
-								  UNGOVERN_HINT);
-	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS && touches_triggers(command))
-		report_protected_relation(relation,
-								  "cannot disable the trigger that guards relation \"%s\"",
-								  "It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica.");
-}
-
-/*
- * Refuses a trigger of one of our names that calls another function: CREATE OR
- * REPLACE has put it into the place of ours, unless there was none.
- */
-static void
-check_foreign_trigger(Relation relation, const Trigger *trigger, Node *command)
-{
-	if (IsA(command, CreateTrigStmt) && ((CreateTrigStmt *) command)->replace &&
-		(strcmp(trigger->tgname, GUARD_TRIGGER) == 0 ||
-		 strcmp(trigger->tgname, TRUNCATE_TRIGGER) == 0 ||
-		 strcmp(trigger->tgname, LEDGER_TRIGGER) == 0 ||
-		 strcmp(trigger->tgname, LEDGER_TRUNCATE_TRIGGER) == 0))
-		report_protected_relation(relation,
-								  "cannot replace the trigger that guards relation \"%s\"",
-								  "Give the trigger another name.");
-}
-
-/*
- * Checks all triggers of a relation that call our functions; returns whether
- * one is a guard, and whether one is a ledger's.
- */
-static void
-check_own_triggers(Relation relation, Node *command, bool *is_governed, bool *is_ledger)
-{
-	/* a copy: the relation cache may rebuild its own at any catalog access */
-	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
-	int			count = triggers ? triggers->numtriggers : 0;
-
-	*is_governed = false;
-	*is_ledger = false;
-	for (int i = 0; i < count; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-
-		if (is_own_function(trigger->tgfoid, "guard_fate"))
-		{
-			check_own_trigger(relation, trigger, GUARD_TRIGGER, GUARD_TRIGGER_TYPE, command);
-			*is_governed = true;
-		}
-		else if (is_own_function(trigger->tgfoid, "guard_truncate"))
-			check_own_trigger(relation, trigger, TRUNCATE_TRIGGER, TRUNCATE_TRIGGER_TYPE, command);
-		else if (is_own_function(trigger->tgfoid, "guard_ledger"))
-		{
-			bool		row = TRIGGER_FOR_ROW(trigger->tgtype);
-
-			check_own_trigger(relation, trigger,
-							  row ? LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER,
-							  row ? LEDGER_TRIGGER_TYPE : TRUNCATE_TRIGGER_TYPE, command);
-			*is_ledger = true;
-		}
-		else
-			check_foreign_trigger(relation, trigger, command);
-	}
-}
-
-/*
- * Refuses a governed table that has become part of an inheritance tree, or,
- * with a guard of its own, a partition.
- */
-static void
-check_no_relatives(Relation relation)
-{
-	bool		is_clone = find_trigger(relation, GUARD_TRIGGER)->tgisclone;
-	Oid			relid = RelationGetRelid(relation);
-
-	if (relation->rd_rel->relkind == RELKIND_RELATION &&
-		find_inheritance_children(relid, NoLock) != NIL)
-		report_protected_relation(relation,
-								  "cannot make governed relation \"%s\" an inheritance parent",
-								  "Its guard would not see the rows of the child. Govern a partitioned table instead.");
-	if (has_superclass(relid) && !is_clone)
-		report_protected_relation(relation,
-								  "cannot make governed relation \"%s\" an inheritance child or a partition",
-								  "Ungovern it first; to attach it as a partition, govern the partitioned table.");
-}
-
-/*
- * Refuses a change of the columns that govern a table: their names, their
- * types, and the key's NOT NULL.
- */
-static void
-check_governed_columns(Relation relation, Node *command)
-{
-	GuardTrigger guard;
-
-	if (lost_column(relation) != NULL)
-		report_protected_relation(relation,
-								  "cannot rename or drop the key or state column of governed relation \"%s\"",
-								  UNGOVERN_HINT);
-	read_guard(relation, &guard);
-	if (find_subcommand(command, AT_AlterColumnType, guard.key_column) != NULL ||
-		find_subcommand(command, AT_AlterColumnType, guard.state_column) != NULL)
-		report_protected_relation(relation,
-								  "cannot alter the type of the key or state column of governed relation \"%s\"",
-								  UNGOVERN_HINT);
-	if (find_subcommand(command, AT_DropNotNull, guard.key_column) != NULL)
-		report_protected_relation(relation,
-								  "cannot let the key of governed relation \"%s\" be null",
-								  UNGOVERN_HINT);
-}
-
-/*
- * Refuses a governed table to leave its ledger behind; another one may be
- * waiting under that name in the other schema.  A partition's ledger is its
- * topmost table's.
- */
-static void
-check_ledger_in_place(Relation relation, Node *command)
-{
-	if (IsA(command, AlterObjectSchemaStmt) && !relation->rd_rel->relispartition)
-		report_protected_relation(relation,
-								  "cannot move governed relation \"%s\" to another schema than its ledger",
-								  UNGOVERN_HINT);
-}
-
-/*
- * Refuses a new guard that names a ledger of another owner; it could only
- * hinder him.
- */
-static void
-check_ledger_owner(Relation relation, Node *command)
-{
-	GuardTrigger guard;
-	Oid			ledger;
-
-	if (!IsA(command, CreateTrigStmt) ||
-		strcmp(((CreateTrigStmt *) command)->trigname, GUARD_TRIGGER) != 0)
-		return;
-	read_guard(relation, &guard);
-	ledger = get_relname_relid(guard.ledger, guard.namespace);
-	if (OidIsValid(ledger))
-		(void) ledger_owner(ledger, guard.ledger, RelationGetRelid(relation),
-							RelationGetRelationName(relation));
-}
-
-/*
- * Checks a governed table after a command on it.
- */
-static void
-check_governed_table(Relation relation, Node *command)
-{
-	check_no_relatives(relation);
-	check_ledger_owner(relation, command);
-	check_governed_columns(relation, command);
-	check_ledger_in_place(relation, command);
-}
-
-/* ----------------------------------------------------------------------
- * Ledgers
- * ----------------------------------------------------------------------
- */
-
-/*
- * Returns the name that a relation had before the command.  ALTER INDEX renames
- * tables, too.
- */
-static const char *
-former_name(Relation relation, Node *command)
-{
-	if (IsA(command, RenameStmt))
-	{
-		RenameStmt *rename = (RenameStmt *) command;
-
-		if (rename->renameType == OBJECT_TABLE || rename->renameType == OBJECT_INDEX)
-			return rename->relation->relname;
-	}
-	return RelationGetRelationName(relation);
-}
-
-/*
- * Has one of two roles, which may be the same, been granted the other?
- */
-static bool
-are_related(Oid role, Oid other)
-{
-	return is_member_of_role(role, other) || is_member_of_role(other, role);
-}
-
-/*
- * Returns the guard of a table that uses a ledger, or, where the command has
- * moved or renamed it, that used it: one whose ledger had that name and is
- * nowhere now.  NULL if there is none.
- *
- * Whoever may create tables beside a ledger can give one a guard that names
- * it; what belongs to roles that have nothing to do with each other is no use.
- * Owners who are related count, since one could give the other the table, alter
- * the ledger and take the table back.
- */
-static const GuardTrigger *
-find_user(Relation ledger, Event *event)
-{
-	const char *name = former_name(ledger, event->command);
 	ListCell   *cell;
 
-	foreach(cell, all_guards(event))
+	note_name(command->relation, event);
+	foreach(cell, command->cmds)
 	{
-		const GuardTrigger *guard = lfirst(cell);
-		Oid			found = get_relname_relid(guard->ledger, guard->namespace);
+		Node	   *definition = lfirst_node(AlterTableCmd, cell)->def;
 
-		if ((found == RelationGetRelid(ledger) ||
-			 (!OidIsValid(found) && moves_names(event->command) && strcmp(guard->ledger, name) == 0)) &&
-			are_related(relation_owner(guard->relid), ledger->rd_rel->relowner))
-			return guard;
+		if (definition != NULL && IsA(definition, PartitionCmd))
+			note_name(((PartitionCmd *) definition)->name, event);
+		else if (definition != NULL && IsA(definition, RangeVar))
+			note_name((RangeVar *) definition, event);
 	}
-	return NULL;
 }
 
 /*
- * Checks a ledger after a command on it, if a table uses it.
+ * Notes what a DROP names: a relation, or the table of what is dropped.
  */
 static void
-check_ledger(Relation ledger, Event *event)
+note_drop(DropStmt *command, const Event *event)
 {
-	const GuardTrigger *user = find_user(ledger, event);
+	ListCell   *cell;
 
-	if (user == NULL)
+	foreach(cell, command->objects)
+	{
+		List	   *name;
+
+		switch (command->removeType)
+		{
+			case OBJECT_TABLE:
+			case OBJECT_FOREIGN_TABLE:
+			case OBJECT_INDEX:
+				name = list_copy(lfirst_node(List, cell));
+				break;
+			case OBJECT_TRIGGER:
+			case OBJECT_RULE:
+			case OBJECT_POLICY:
+				name = list_copy(lfirst_node(List, cell));
+				name = list_truncate(name, list_length(name) - 1);
+				break;
+			default:
+				return;
+		}
+		note_name(makeRangeVarFromNameList(name), event);
+	}
+}
+
+/*
+ * Notes how the governed tables are that the command names.
+ */
+static void
+note_command(const Event *event)
+{
+	Node	   *command = event->command;
+
+	switch (nodeTag(command))
+	{
+		case T_AlterTableStmt:
+			note_alter_table((AlterTableStmt *) command, event);
+			break;
+		case T_RenameStmt:
+			note_name(((RenameStmt *) command)->relation, event);
+			break;
+		case T_AlterObjectSchemaStmt:
+			note_name(((AlterObjectSchemaStmt *) command)->relation, event);
+			if (((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
+				note_extension(strVal(((AlterObjectSchemaStmt *) command)->object), event);
+			break;
+		case T_CreateTrigStmt:
+			note_name(((CreateTrigStmt *) command)->relation, event);
+			break;
+		case T_RuleStmt:
+			note_name(((RuleStmt *) command)->relation, event);
+			break;
+		case T_IndexStmt:
+			note_name(((IndexStmt *) command)->relation, event);
+			break;
+		case T_CreatePolicyStmt:
+			note_name(((CreatePolicyStmt *) command)->table, event);
+			break;
+		case T_AlterPolicyStmt:
+			note_name(((AlterPolicyStmt *) command)->table, event);
+			break;
+		case T_CreateStmt:
+			note_names(((CreateStmt *) command)->inhRelations, event);
+			break;
+		case T_CreateForeignTableStmt:
+			note_names(((CreateForeignTableStmt *) command)->base.inhRelations, event);
+			break;
+		case T_DropStmt:
+			note_drop((DropStmt *) command, event);
+			break;
+		default:
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * ddl_command_start
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Starts to judge an event: checks that the function was called by the event
+ * trigger that it is for (39P03).  Returns false if there is nothing to judge,
+ * because the DDL is our own, or because a superuser has said so.
+ */
+static bool
+begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Event *event)
+{
+	EventTriggerData *call = (EventTriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(call->event, name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by an event trigger for %s",
+						function, name)));
+	event->command = call->parsetree;
+	event->function = fcinfo->flinfo->fn_oid;
+	event->watch = watch;
+	if (!petition_cas_own_ddl && !petition_cas_allow_unguard)
+		return true;
+	return false;
+}
+
+/*
+ * Raises PF006 if an index that is about to be dropped is the last one that
+ * makes the key of a governed table, or of a ledger, unique.
+ */
+static void
+check_index_kept(Oid index, const Event *event)
+{
+	Oid			heap = OidIsValid(index) ? IndexGetRelation(index, true) : InvalidOid;
+	Relation	relation;
+	ListCell   *cell;
+
+	if (!OidIsValid(heap) || !may_concern_us(heap) ||
+		(relation = try_relation_open(heap, AccessShareLock)) == NULL)
 		return;
-	if (get_relname_relid(user->ledger, user->namespace) != RelationGetRelid(ledger))
-		report_protected_relation(ledger,
-								  "cannot rename a ledger to \"%s\", or move it, while a table uses it",
-								  UNGOVERN_HINT);
-	if (has_relatives(ledger))
-		report_protected_relation(ledger,
-								  "cannot make ledger \"%s\" a typed table, a partition, or an inheritance parent or child",
-								  "What is done to such a table changes or adds to its relatives.");
-	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		report_protected_relation(ledger,
-								  "cannot make ledger \"%s\" unlogged",
-								  "A crash would empty it.");
-	if (find_subcommand(event->command, AT_AlterColumnType, NULL) != NULL)
-		report_protected_relation(ledger,
-								  "cannot alter the type of a column of ledger \"%s\"",
-								  UNGOVERN_HINT);
-	if (!has_ledger_columns(ledger) ||
-		get_attnum(RelationGetRelid(ledger), user->key_column) <= 0)
-		report_protected_relation(ledger,
-								  "cannot rename or drop a column of ledger \"%s\"",
-								  UNGOVERN_HINT);
+	foreach(cell, governed_tables_of(relation, event))
+	{
+		GuardTrigger guard;
+
+		if (read_guard_names(lfirst_oid(cell), &guard) &&
+			has_key_index(relation, guard.key_column, InvalidOid) &&
+			!has_key_index(relation, guard.key_column, index))
+			report_protected_relation(relation,
+									  "cannot drop the unique index on the key of relation \"%s\"",
+									  "It is what tells the rows, and their fates, apart. Create another one first.");
+	}
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Judges a command that commits midway before it begins: DROP INDEX
+ * CONCURRENTLY has marked its index as invalid by the time that others are
+ * asked.  (DETACH CONCURRENTLY takes rows away, never fates, and REINDEX
+ * CONCURRENTLY drops no index before there is another.)
+ */
+static void
+check_midway(const Event *event)
+{
+	DropStmt   *drop = (DropStmt *) event->command;
+	ListCell   *cell;
+
+	if (!IsA(drop, DropStmt) || drop->removeType != OBJECT_INDEX || !drop->concurrent)
+		return;
+	foreach(cell, drop->objects)
+		check_index_kept(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
+										  NoLock, true), event);
+}
+
+/*
+ * guard_start(): before each DDL command, judges one that commits midway, and
+ * notes how the tables are that it names.
+ */
+Datum
+guard_start(PG_FUNCTION_ARGS)
+{
+	Event		event;
+	bool		judge = begin_event(fcinfo, "guard_start", "ddl_command_start", &event);
+	Watch	   *begun = MemoryContextAllocZero(TopTransactionContext, sizeof(Watch));
+
+	begun->outer = watch;
+	begun->nest_level = GetCurrentTransactionNestLevel();
+	event.watch = begun;
+	if (judge)
+	{
+		check_midway(&event);
+		note_command(&event);
+	}
+	watch = begun;
+	return PointerGetDatum(NULL);
 }
 
 /* ----------------------------------------------------------------------
@@ -443,42 +705,206 @@ check_ledger(Relation ledger, Event *event)
  */
 
 /*
- * Refuses an inheritance child, which the relation may be, of a governed table
- * or of a ledger.
+ * Raises PF006 for a command that left a governed table unsound.
  */
-static void
-check_parents(Relation relation, Event *event)
+pg_noreturn static void
+refuse_unsound(Relation relation, const Problem *problem)
 {
-	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	StringInfoData detail;
+	const char *texts[1] = {problem->text};
 
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationGetRelid(relation)));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Relation	parent = relation_open(((Form_pg_inherits) GETSTRUCT(tuple))->inhparent,
-										   AccessShareLock);
-
-		if (has_guard(parent))
-			check_no_relatives(parent);
-		if (is_ledger(parent))
-			check_ledger(parent, event);
-		relation_close(parent, AccessShareLock);
-	}
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
+	detail_begin(&detail);
+	detail_text(&detail, "relation",
+				quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+										   RelationGetRelationName(relation)));
+	detail_texts(&detail, "problems", texts, 1);
+	ereport(ERROR,
+			(errcode(ERRCODE_FATE_PROTECTED),
+			 errmsg("command would leave governed relation \"%s\" unsound: %s",
+					RelationGetRelationName(relation), problem->text),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("%s", UNGOVERN_HINT),
+			 errtable(relation)));
 }
 
 /*
- * Refuses to attach a governed table or a ledger as a partition to any table.
- * Judges the rows of a partition attached to a governed table, as if they were
- * inserted there.
+ * Was there a problem of that text before the command?
+ */
+static bool
+was_there(const Before *before, const char *text)
+{
+	ListCell   *cell;
+
+	if (before == NULL)
+		return false;
+	foreach(cell, before->problems)
+	{
+		if (strcmp(lfirst(cell), text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Gives a ledger to the new owner of its table, as the server does it with a
+ * sequence that a table owns.  Only a ledger that had the table's former owner
+ * goes along: a guard may name anybody's table.
  */
 static void
-check_attached_partition(Event *event)
+let_ledger_follow(Relation relation, const Before *before)
+{
+	if (before == NULL || before->owner == relation->rd_rel->relowner ||
+		!OidIsValid(before->ledger) || before->ledger != used_ledger(relation) ||
+		relation_owner(before->ledger) != before->owner)
+		return;
+	ATExecChangeOwner(before->ledger, relation->rd_rel->relowner, true, AccessExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Raises 42501 for a guard that is created with the name of a ledger that
+ * belongs to another role; it could only hinder him.
+ */
+static void
+check_ledger_owner(Relation relation)
+{
+	GuardTrigger guard;
+	Oid			ledger = used_ledger(relation);
+
+	if (OidIsValid(ledger) && read_guard(relation, &guard))
+		(void) ledger_owner(ledger, guard.ledger, RelationGetRelid(relation),
+							RelationGetRelationName(relation));
+}
+
+/*
+ * Refuses a command after which a governed table, the topmost one of a
+ * partitioned one, has a problem that it had not before, or another ledger.
+ */
+static void
+judge_table(Oid relid, const Event *event)
+{
+	Before	   *before = find_before(relid, event);
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	bool		creates_trigger = IsA(event->command, CreateTrigStmt) &&
+	!((CreateTrigStmt *) event->command)->replace;
+	ListCell   *cell;
+
+	if (relation == NULL)
+		return;
+	let_ledger_follow(relation, before);
+	if (creates_trigger && before == NULL)
+		check_ledger_owner(relation);
+	foreach(cell, governed_problems(relation))
+	{
+		const Problem *problem = lfirst(cell);
+
+		if (!was_there(before, problem->text) && !(creates_trigger && problem->passing))
+			refuse_unsound(relation, problem);
+	}
+	if (before != NULL && OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
+		report_protected_relation(relation,
+								  "cannot give governed relation \"%s\" another ledger",
+								  UNGOVERN_HINT);
+	relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Does a trigger that calls one of our functions have the name that govern
+ * gives it?
+ */
+static bool
+has_own_name(const Trigger *trigger)
+{
+	if (is_own_function(trigger->tgfoid, "guard_fate"))
+		return strcmp(trigger->tgname, GUARD_TRIGGER) == 0;
+	if (is_own_function(trigger->tgfoid, "guard_truncate"))
+		return strcmp(trigger->tgname, TRUNCATE_TRIGGER) == 0;
+	if (is_own_function(trigger->tgfoid, "guard_ledger"))
+		return strcmp(trigger->tgname, TRIGGER_FOR_ROW(trigger->tgtype) ?
+					  LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER) == 0;
+	return true;
+}
+
+/*
+ * Refuses a trigger that calls one of our functions under another name.
+ */
+static void
+check_trigger_names(Relation relation)
+{
+	/* a copy: the relation cache may rebuild its own at any catalog access */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	int			count = triggers ? triggers->numtriggers : 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!has_own_name(&triggers->triggers[i]))
+			report_protected_relation(relation,
+									  "cannot give the trigger that guards relation \"%s\" another name",
+									  "Triggers that call guard_fate, guard_truncate and guard_ledger are created by govern and keep their names.");
+	}
+}
+
+/*
+ * Refuses to write other keys or states into rows by altering a column: its
+ * type, which may come with any expression, or the expression of a generated
+ * one.
+ */
+static void
+check_column_kept(Relation relation, const char *column, const char *message, const Event *event)
+{
+	if (find_subcommand(event->command, AT_AlterColumnType, column) != NULL
+#if PG_VERSION_NUM >= 170000
+		|| find_subcommand(event->command, AT_SetExpression, column) != NULL
+#endif
+		)
+		report_protected_relation(relation, message, UNGOVERN_HINT);
+}
+
+/*
+ * Is what an ALTER TABLE (or ALTER TYPE) on the relation named does done to this
+ * one too: because it is that, a partition of it, or of that type?
+ */
+static bool
+is_altered_through(Relation relation, Oid named)
+{
+	return RelationGetRelid(relation) == named ||
+		list_member_oid(partition_ancestors(RelationGetRelid(relation)), named) ||
+		(OidIsValid(relation->rd_rel->reloftype) &&
+		 get_typ_typrelid(relation->rd_rel->reloftype) == named);
+}
+
+/*
+ * Checks what an ALTER TABLE does to the columns of a governed table or of a
+ * ledger.
+ */
+static void
+check_columns(Relation relation, const Event *event)
+{
+	AlterTableStmt *command = (AlterTableStmt *) event->command;
+	GuardTrigger guard;
+
+	if (!IsA(command, AlterTableStmt) ||
+		!is_altered_through(relation, RangeVarGetRelid(command->relation, NoLock, true)))
+		return;
+	if (read_guard(relation, &guard))
+	{
+		static const char *const message =
+		"cannot alter the type of the key or state column of governed relation \"%s\"";
+
+		check_column_kept(relation, guard.key_column, message, event);
+		check_column_kept(relation, guard.state_column, message, event);
+	}
+	else if (is_ledger(relation) && ledger_users(relation, event) != NIL)
+		check_column_kept(relation, NULL, "cannot alter the type of a column of ledger \"%s\"",
+						  event);
+}
+
+/*
+ * Judges the rows of a partition that was attached to a governed table, as if
+ * they were inserted there.
+ */
+static void
+check_attached_partition(const Event *event)
 {
 	AlterTableCmd *attach = find_subcommand(event->command, AT_AttachPartition, NULL);
 	Relation	partition;
@@ -486,193 +912,169 @@ check_attached_partition(Event *event)
 	if (attach == NULL)
 		return;
 	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
-	if (is_ledger(partition))
-		check_ledger(partition, event);
 	if (has_guard(partition))
-	{
-		check_no_relatives(partition);
 		take_over_partition(partition);
-	}
 	relation_close(partition, NoLock);
 }
 
 /*
- * Checks the governed tables of a composite type that a command worked on.
+ * Adds the governed tables that a relation, which was invalidated, belongs to,
+ * if it was this transaction that changed it.
  */
-static void
-check_typed_tables(Oid type_relid, Event *event)
-{
-	ListCell   *cell;
-
-	foreach(cell, all_guards(event))
-	{
-		Oid			relid = ((GuardTrigger *) lfirst(cell))->relid;
-		Relation	relation = try_relation_open(relid, AccessShareLock);
-		Oid			type;
-
-		if (relation == NULL)
-			continue;
-		type = relation->rd_rel->reloftype;
-		relation_close(relation, NoLock);
-		if (get_typ_typrelid(type) == type_relid)
-			check_relation(relid, event);
-	}
-}
-
-/*
- * Checks a relation that a command worked on, if it is there.
- */
-static void
-check_relation(Oid relid, Event *event)
+static List *
+add_touched(List *tables, Oid relid, const Event *event)
 {
 	Relation	relation;
-	bool		is_governed;
-	bool		is_ledger;
 
-	if (get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE &&
-		!IsA(event->command, CompositeTypeStmt))
-		check_typed_tables(relid, event);
-	if (get_rel_relkind(relid) != RELKIND_RELATION &&
-		get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
-		return;
-	relation = relation_open(relid, AccessShareLock);
-	check_own_triggers(relation, event->command, &is_governed, &is_ledger);
-	if (is_governed)
-		check_governed_table(relation, event->command);
-	if (is_ledger)
-		check_ledger(relation, event);
-	if (!relation->rd_rel->relispartition)
-		check_parents(relation, event);
-	check_attached_partition(event);
-	relation_close(relation, AccessShareLock);
+	if (!may_concern_us(relid) || (relation = RelationIdGetRelation(relid)) == NULL)
+		return tables;
+	if (is_locked_by_us(relation))
+	{
+		tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
+		check_trigger_names(relation);
+		check_columns(relation, event);
+	}
+	RelationClose(relation);
+	return tables;
 }
 
-/*
- * Returns the table of a trigger, or InvalidOid.
+/* ----------------------------------------------------------------------
+ * Types
+ * ----------------------------------------------------------------------
  */
-static Oid
-trigger_table(Oid trigger_oid)
-{
-	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	trigger;
-	Oid			relid = InvalidOid;
-
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger_oid));
-	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-	trigger = systable_getnext(scan);
-	if (HeapTupleIsValid(trigger))
-		relid = ((Form_pg_trigger) GETSTRUCT(trigger))->tgrelid;
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	return relid;
-}
 
 /*
- * Refuses to rename a value of an enum that a lifecycle speaks of.
+ * Refuses to change a type by which rows are told apart, or their states are:
+ * that of a column that governs a table.  Of a table whose guard is not in
+ * order, which a stranger may have made so, nothing is kept anyway.
  */
 static void
-check_enum(Oid type, Event *event)
+check_type_column(Oid relid, AttrNumber attno, bool is_label)
 {
-	ListCell   *cell;
+	GuardTrigger guard;
+	char	   *column = get_attname(relid, attno, true);
+	Oid			ledger;
 
-	foreach(cell, all_guards(event))
+	if (column == NULL || !read_guard_names(relid, &guard))
+		return;
+	ledger = get_relname_relid(guard.ledger, get_rel_namespace(relid));
+	if (!OidIsValid(ledger) || relation_owner(ledger) != relation_owner(relid) ||
+		!(strcmp(column, guard.key_column) == 0 ||
+		  (is_label && strcmp(column, guard.state_column) == 0)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FATE_PROTECTED),
+			 is_label ?
+			 errmsg("cannot rename a value of an enum that governed relation \"%s\" knows its keys or states by",
+					get_rel_name(relid)) :
+			 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
+					get_rel_name(relid)),
+			 errhint("%s", is_label ?
+					 "Add a value, and extend the lifecycle, instead." : UNGOVERN_HINT)));
+}
+
+/*
+ * Looks for the columns of a type, or of one that is made of it (a domain, an
+ * array, a range, a composite type), that govern a table.  Everything that uses
+ * the type depends on it.
+ */
+static void
+check_type_users(Oid type, bool is_label)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	check_stack_depth();
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(TypeRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(type));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		const GuardTrigger *guard = lfirst(cell);
-		AttrNumber	state = get_attnum(guard->relid, guard->state_column);
-		Relation	relation;
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
-		if (get_atttype(guard->relid, state) != type)
-			continue;
-		relation = relation_open(guard->relid, AccessShareLock);
-		if (!has_all_states(type, guard->graph))
-			report_protected_relation(relation,
-									  "cannot rename a value of the enum that holds the states of relation \"%s\"",
-									  "The lifecycle knows its states by name. Add a value, and extend the lifecycle, instead.");
-		relation_close(relation, AccessShareLock);
+		CHECK_FOR_INTERRUPTS();
+		if (form->classid == TypeRelationId)
+			check_type_users(form->objid, is_label);
+		else if (form->classid == RelationRelationId && form->objsubid > 0)
+		{
+			if (get_rel_relkind(form->objid) == RELKIND_COMPOSITE_TYPE)
+				check_type_users(get_rel_type_id(form->objid), is_label);
+			else
+				check_type_column(form->objid, form->objsubid, is_label);
+		}
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+/*
+ * Judges a command on a type: one that renames a label of an enum, or changes
+ * the attributes of a composite type.
+ */
+static void
+check_type(const Event *event)
+{
+	if (IsA(event->command, AlterEnumStmt))
+	{
+		AlterEnumStmt *command = (AlterEnumStmt *) event->command;
+
+		if (command->oldVal != NULL)
+			check_type_users(typenameTypeId(NULL, makeTypeNameFromNameList(command->typeName)), true);
+	}
+	else if (IsA(event->command, AlterTableStmt) &&
+			 ((AlterTableStmt *) event->command)->objtype == OBJECT_TYPE)
+	{
+		Oid			relid = RangeVarGetRelid(((AlterTableStmt *) event->command)->relation,
+											 NoLock, true);
+
+		if (OidIsValid(relid))
+			check_type_users(get_rel_type_id(relid), false);
 	}
 }
 
 /*
- * Checks one object that a command worked on.
- */
-static void
-check_object(Oid classid, Oid objid, Event *event)
-{
-	if (classid == RelationRelationId)
-		check_relation(objid, event);
-	else if (classid == TriggerRelationId)
-		check_relation(trigger_table(objid), event);
-	else if (classid == TypeRelationId && IsA(event->command, AlterEnumStmt))
-		check_enum(objid, event);
-}
-
-/*
- * Executes a query on what the event trigger is about; connected to SPI.
- */
-static void
-query_event(const char *query)
-{
-	int			result = SPI_execute(query, true, 0);
-
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
-}
-
-/*
- * Returns an OID or a text of a row of the result, the text NULL for a null.
- */
-static Oid
-get_oid(uint64 row, int column)
-{
-	bool		isnull;
-
-	return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-										  column, &isnull));
-}
-
-static char *
-get_text(uint64 row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-/*
- * Returns a query for the objects that a command worked on, as the server
- * tells them.  Of ALTER EXTENSION SET SCHEMA it tells just the extension; what
- * that has moved is the extension's members.
- */
-static const char *
-objects_query(Node *command)
-{
-	if (IsA(command, AlterObjectSchemaStmt) &&
-		((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
-		return "SELECT d.classid, d.objid "
-			"FROM pg_catalog.pg_event_trigger_ddl_commands() AS c, pg_catalog.pg_depend AS d "
-			"WHERE d.refclassid OPERATOR(pg_catalog.=) c.classid "
-			"AND d.refobjid OPERATOR(pg_catalog.=) c.objid "
-			"AND d.deptype OPERATOR(pg_catalog.=) 'e'";
-	return "SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()";
-}
-
-/*
- * guard_ddl(): at the end of each DDL command, checks the objects that it
- * worked on.
+ * guard_ddl(): at the end of each DDL command, judges the tables that it
+ * touched or named.
  */
 Datum
 guard_ddl(PG_FUNCTION_ARGS)
 {
 	Event		event;
+	bool		judge = begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event);
+	List	   *tables = NIL;
+	ListCell   *cell;
+	int			count;
+	Oid		   *relids;
 
-	if (!begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event))
+	if (judge && touched_lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not remember what the command has touched")));
+	/* a copy: to look at a relation may bring more to an outer command's */
+	sort_touched();
+	count = ntouched;
+	relids = palloc(Max(1, count) * sizeof(Oid));
+	if (count > 0)
+		memcpy(relids, touched, count * sizeof(Oid));
+	end_watch();
+	if (!judge)
 		return PointerGetDatum(NULL);
-	SPI_connect();
-	query_event(objects_query(event.command));
-	for (uint64 i = 0; i < SPI_processed; i++)
-		check_object(get_oid(i, 1), get_oid(i, 2), &event);
-	SPI_finish();
+
+	if (event.watch != NULL)
+	{
+		foreach(cell, event.watch->befores)
+			tables = lappend_oid(tables, ((Before *) lfirst(cell))->relid);
+	}
+	for (int i = 0; i < count; i++)
+		tables = add_touched(tables, relids[i], &event);
+	foreach(cell, tables)
+		judge_table(lfirst_oid(cell), &event);
+	check_type(&event);
+	check_attached_partition(&event);
 	return PointerGetDatum(NULL);
 }
 
@@ -697,14 +1099,14 @@ open_remaining(const char *schema, const char *table)
  * may go once no table uses it.
  */
 static void
-check_dropped_trigger(Relation relation, const char *trigger, Event *event)
+check_dropped_trigger(Relation relation, const char *trigger, const Event *event)
 {
 	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
 	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
-		find_user(relation, event) != NULL)
+		ledger_users(relation, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
 								  "It stays while a table uses the ledger.");
@@ -715,25 +1117,28 @@ check_dropped_trigger(Relation relation, const char *trigger, Event *event)
  * name tells: the same command may have added a column of that name anew.
  */
 static void
-check_dropped_column(Relation relation, const char *column, Event *event)
+check_dropped_column(Relation relation, const char *column, const Event *event)
 {
-	const GuardTrigger *user;
+	GuardTrigger guard;
+	List	   *users;
+	ListCell   *cell;
 
-	if (has_guard(relation))
+	if (read_guard(relation, &guard) &&
+		(strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0))
+		report_protected_relation(relation,
+								  "cannot drop the key or state column of governed relation \"%s\"",
+								  UNGOVERN_HINT);
+	if (!is_ledger(relation))
+		return;
+	users = ledger_users(relation, event);
+	foreach(cell, users)
 	{
-		GuardTrigger guard;
-
-		read_guard(relation, &guard);
-		if (strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0)
+		if (is_ledger_column(column) ||
+			(read_guard_names(lfirst_oid(cell), &guard) && strcmp(column, guard.key_column) == 0))
 			report_protected_relation(relation,
-									  "cannot drop the key or state column of governed relation \"%s\"",
+									  "cannot drop a column of ledger \"%s\"",
 									  UNGOVERN_HINT);
 	}
-	if (is_ledger(relation) && (user = find_user(relation, event)) != NULL &&
-		(is_ledger_column(column) || strcmp(column, user->key_column) == 0))
-		report_protected_relation(relation,
-								  "cannot rename or drop a column of ledger \"%s\"",
-								  UNGOVERN_HINT);
 }
 
 /*
@@ -760,104 +1165,80 @@ may_drop_beside(Oid relid)
  * stranger's, who only gave it that name.
  */
 static void
-check_dropped_table(const char *schema, const char *table, Event *event)
+check_dropped_table(const char *schema, const char *table, const Event *event)
 {
 	Oid			namespace = get_namespace_oid(schema, true);
 	ListCell   *cell;
 
-	foreach(cell, all_guards(event))
+	if (!OidIsValid(namespace))
+		return;
+	foreach(cell, find_ledger_users(guard_fate_function(event), namespace, table))
 	{
-		const GuardTrigger *guard = lfirst(cell);
+		Relation	user;
 
-		if (guard->namespace == namespace && strcmp(guard->ledger, table) == 0 &&
-			may_drop_beside(guard->relid))
-			report_protected_relation(relation_open(guard->relid, AccessShareLock),
-									  "cannot drop the ledger of governed relation \"%s\"",
-									  "Drop the table with it, or ungovern it first.");
+		if (!may_drop_beside(lfirst_oid(cell)) ||
+			(user = try_relation_open(lfirst_oid(cell), AccessShareLock)) == NULL)
+			continue;
+		report_protected_relation(user,
+								  "cannot drop the ledger of governed relation \"%s\"",
+								  "Drop the table with it, or ungovern it first.");
 	}
 }
 
 /*
- * Refuses the drop of the last index that makes a column of a relation a key;
- * the format of the message takes the relation's name.  A relation that is not
- * there (any more) has nothing to lose.
+ * Checks one object that was dropped, by its table and its name in that: a
+ * trigger of one of our names, or a column.  If the table is gone too, it may
+ * have been a ledger.
  */
 static void
-check_key_kept(Oid relid, const char *column, const char *message, const char *hint)
+check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
+					 const Event *event)
 {
-	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	Relation	relation = open_remaining(schema, table);
+	bool		is_trigger = strcmp(type, "trigger") == 0;
 
 	if (relation == NULL)
+	{
+		if (is_trigger && strcmp(name, LEDGER_TRIGGER) == 0)
+			check_dropped_table(schema, table, event);
 		return;
-	if (!has_key_index(relation, column))
-		report_protected_relation(relation, message, hint);
+	}
+	if (is_trigger)
+		check_dropped_trigger(relation, name, event);
+	else
+		check_dropped_column(relation, name, event);
 	relation_close(relation, AccessShareLock);
 }
 
 /*
- * Checks, after an index was dropped, the keys of the governed tables in its
- * schema, and of their ledgers: of which table it was, nothing tells any more.
- * A table whose indexes the user could not have dropped does not count: its
- * owner may have given it a guard that is not in order.
+ * Asks for the triggers of our names, and the columns, that a command has
+ * dropped; connected to SPI.  The plan is kept: most drops are of nothing that
+ * concerns us, and shall cost little.
  */
 static void
-check_dropped_index(const char *schema, Event *event)
+query_dropped(void)
 {
-	Oid			namespace = get_namespace_oid(schema, true);
-	ListCell   *cell;
+	static SPIPlanPtr plan = NULL;
+	int			result;
 
-	foreach(cell, all_guards(event))
+	if (plan == NULL)
 	{
-		const GuardTrigger *guard = lfirst(cell);
+		SPIPlanPtr	made = SPI_prepare("SELECT object_type, address_names[1], address_names[2],"
+									   " address_names[3]"
+									   " FROM pg_catalog.pg_event_trigger_dropped_objects()"
+									   " WHERE address_names[3] IS NOT NULL"
+									   " AND (object_type OPERATOR(pg_catalog.=) 'table column'"
+									   " OR object_type OPERATOR(pg_catalog.=) 'trigger'"
+									   " AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_')",
+									   0, NULL);
 
-		if (guard->namespace != namespace || !may_drop_beside(guard->relid))
-			continue;
-		check_key_kept(guard->relid, guard->key_column,
-					   "cannot drop the unique index on the key of governed relation \"%s\"",
-					   UNGOVERN_HINT);
-		check_key_kept(get_relname_relid(guard->ledger, namespace), guard->key_column,
-					   "cannot drop the primary key of ledger \"%s\"",
-					   "It is what admits one fate a key.");
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		plan = made;
 	}
-}
-
-/*
- * Checks what was dropped with a trigger of one of our names: nothing else, so
- * that its table is weakened; or its table too, which may have been a ledger.
- */
-static void
-check_dropped_with_trigger(const char *schema, const char *table, const char *trigger,
-						   Event *event)
-{
-	Relation	relation = open_remaining(schema, table);
-
-	if (relation != NULL)
-	{
-		check_dropped_trigger(relation, trigger, event);
-		relation_close(relation, AccessShareLock);
-	}
-	else if (strcmp(trigger, LEDGER_TRIGGER) == 0)
-		check_dropped_table(schema, table, event);
-}
-
-/*
- * Checks one object that was dropped, by the parts of its name.
- */
-static void
-check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
-					 Event *event)
-{
-	Relation	relation;
-
-	if (strcmp(type, "index") == 0)
-		check_dropped_index(schema, event);
-	else if (strcmp(type, "trigger") == 0)
-		check_dropped_with_trigger(schema, table, name, event);
-	else if ((relation = open_remaining(schema, table)) != NULL)
-	{
-		check_dropped_column(relation, name, event);
-		relation_close(relation, AccessShareLock);
-	}
+	result = SPI_execute_plan(plan, NULL, NULL, true, 0);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 }
 
 /*
@@ -873,28 +1254,15 @@ guard_drop(PG_FUNCTION_ARGS)
 	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
 	SPI_connect();
-
-	/*
-	 * Most drops are of whole tables, which shall cost nothing here: of the
-	 * triggers only ours count, and an index that goes with its table, or
-	 * with others, does not.  Of an index its schema is known, and that once
-	 * will do.
-	 */
-	query_event("WITH dropped AS MATERIALIZED"
-				" (SELECT * FROM pg_catalog.pg_event_trigger_dropped_objects())"
-				" SELECT DISTINCT object_type, address_names[1],"
-				" CASE WHEN object_type OPERATOR(pg_catalog.=) 'index' THEN NULL"
-				" ELSE address_names[2] END, address_names[3] FROM dropped"
-				" WHERE address_names[1] IS NOT NULL"
-				" AND (object_type OPERATOR(pg_catalog.=) 'table column'"
-				" OR object_type OPERATOR(pg_catalog.=) 'trigger'"
-				" AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_'"
-				" OR object_type OPERATOR(pg_catalog.=) 'index'"
-				" AND (original OR NOT EXISTS (SELECT FROM dropped"
-				" WHERE object_type OPERATOR(pg_catalog.=) 'table')))");
+	query_dropped();
 	for (uint64 i = 0; i < SPI_processed; i++)
-		check_dropped_object(get_text(i, 1), get_text(i, 2), get_text(i, 3), get_text(i, 4),
-							 &event);
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		check_dropped_object(SPI_getvalue(row, desc, 1), SPI_getvalue(row, desc, 2),
+							 SPI_getvalue(row, desc, 3), SPI_getvalue(row, desc, 4), &event);
+	}
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

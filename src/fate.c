@@ -47,6 +47,7 @@
 #include "errors.h"
 #include "governed.h"
 #include "guard.h"
+#include "soundness.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
@@ -82,6 +83,7 @@ typedef struct Swap
 	Datum		key;
 	const char *expected_state;
 	const char *new_state;
+	bool		is_fate;		/* is new_state one? */
 	bool		is_transition;	/* is that on the graph, and where it has to
 								 * be, a fate? */
 	text	   *reason;			/* or NULL */
@@ -373,8 +375,9 @@ read_arguments(Swap *swap, int first)
 
 	from = find_named_state(swap, swap->expected_state);
 	to = find_named_state(swap, swap->new_state);
+	swap->is_fate = lifecycle_is_fate(swap->governed->lifecycle, to);
 	swap->is_transition = lifecycle_allows(swap->governed->lifecycle, from, to) &&
-		(!swap->is_petition || lifecycle_is_fate(swap->governed->lifecycle, to));
+		(!swap->is_petition || swap->is_fate);
 }
 
 /*
@@ -426,13 +429,17 @@ fill_parameters(const Swap *swap, Datum keys, Datum *values)
 }
 
 /*
- * Raises 55000 if a row was stored with another state than it was to have.
+ * Raises 55000 if a row was stored with another state than it was to have, or
+ * with its fate in a table that is unsound: its guard, which asks that too, may
+ * be what is missing.
  */
 static void
 check_stored_state(const Swap *swap, Datum state, bool isnull)
 {
 	const char *stored = isnull ? NULL : state_text(swap->governed, state);
 
+	if (swap->is_fate)
+		(void) check_sound(swap->governed, swap->relation);
 	if (stored != NULL && strcmp(stored, swap->new_state) == 0)
 		return;
 	ereport(ERROR,
@@ -852,6 +859,7 @@ swap_row(Governed *governed, void *argument)
 	Outcome		outcome;
 
 	swap->governed = governed;
+	check_readable(governed, swap->relation);
 	if (swap->is_petition)
 	{
 		check_petition_columns(swap);
@@ -1255,6 +1263,7 @@ swap_petitions(Governed *governed, void *argument)
 	Datum	   *ids = read_ids(PG_GETARG_ARRAYTYPE_P(0), &count);
 
 	swap->governed = governed;
+	check_readable(governed, swap->relation);
 	check_petition_columns(swap);
 	read_arguments(swap, 1);
 	bulk.swap = swap;

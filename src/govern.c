@@ -33,10 +33,12 @@
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
+#include "commands/trigger.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -56,6 +58,7 @@
 #include "governed.h"
 #include "guard.h"
 #include "petition_cas.h"
+#include "soundness.h"
 #include "statement.h"
 
 /* How many rows are named where many are wrong */
@@ -176,6 +179,28 @@ execute_command(const char *command)
 		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(result));
 }
 
+/*
+ * Executes a statement under the latest snapshot, whatever the isolation level;
+ * connected to SPI.  Returns the number of rows, which are in SPI_tuptable if it
+ * returns any.
+ */
+static uint64
+execute_latest(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+	Snapshot	latest;
+	int			result;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	result = SPI_execute_snapshot(plan, values, NULL, latest, InvalidSnapshot, false, true, 0);
+	UnregisterSnapshot(latest);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
 /* ----------------------------------------------------------------------
  * States as values of a state column
  * ----------------------------------------------------------------------
@@ -233,70 +258,6 @@ state_array(const Governed *governed, const char **names, int count, Oid *type)
 										   sizeof(Oid), true, TYPALIGN_INT));
 }
 
-static bool
-has_enum_label(Oid type, const char *state)
-{
-	return SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(state));
-}
-
-/*
- * Has an enum a value for every state of a lifecycle, given as its JSON text?
- */
-bool
-has_all_states(Oid enum_type, const char *graph)
-{
-	Datum		json = DirectFunctionCall1(jsonb_in, CStringGetDatum(graph));
-	Lifecycle  *parsed = lifecycle_parse(DatumGetJsonbP(json));
-
-	for (int i = 0; i < parsed->nstates; i++)
-	{
-		if (!has_enum_label(enum_type, parsed->states[i].name))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Raises 22023 for a state that a column of enum type has no label for.
- */
-static void
-check_enum_label(Oid type, const char *state)
-{
-	if (has_enum_label(type, state))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("state \"%s\" of the lifecycle is no value of enum %s",
-					state, format_type_be(type)),
-			 errhint("Add it with ALTER TYPE ... ADD VALUE first.")));
-}
-
-/*
- * Raises 22023 unless the state column can hold every state of the lifecycle.
- */
-static void
-check_states_fit(Relation relation, AttrNumber state_attno, const Lifecycle *lifecycle)
-{
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), state_attno - 1);
-	bool		is_enum = get_typtype(attribute->atttypid) == TYPTYPE_ENUM;
-
-	for (int i = 0; i < lifecycle->nstates; i++)
-	{
-		const LifecycleState *state = &lifecycle->states[i];
-
-		if (is_enum)
-			check_enum_label(attribute->atttypid, state->name);
-		else if (attribute->atttypmod >= VARHDRSZ &&
-				 pg_mbstrlen_with_len(state->name, state->length) > attribute->atttypmod - VARHDRSZ)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("state \"%s\" of the lifecycle is too long for column \"%s\" of relation \"%s\"",
-							state->name, NameStr(attribute->attname),
-							RelationGetRelationName(relation)),
-					 errtablecol(relation, state_attno)));
-	}
-}
-
 /* ----------------------------------------------------------------------
  * Comparing rows and ledger
  * ----------------------------------------------------------------------
@@ -311,6 +272,36 @@ typedef struct Disagreement
 	bool		has_ledger;
 	const char *fate;			/* by the ledger */
 } Disagreement;
+
+/*
+ * Returns what stands for the rows of a governed relation in a FROM clause.  A
+ * partition that belongs to another role than the topmost table is read through
+ * that: its own row security, and the owner's missing rights on it, are not to
+ * hide a row.
+ */
+static const char *
+rows_sql(const Governed *governed)
+{
+	StringInfoData sql;
+	ListCell   *cell;
+	const char *separator = "";
+
+	if (governed->root == governed->relid ||
+		relation_owner(governed->root) == relation_owner(governed->relid))
+		return get_relation_sql(governed);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "(SELECT * FROM %s WHERE tableoid OPERATOR(pg_catalog.=) ANY ('{",
+					 quote_qualified_identifier(governed->ledger_schema,
+												get_rel_name(governed->root)));
+	foreach(cell, find_all_inheritors(governed->relid, AccessShareLock, NULL))
+	{
+		appendStringInfo(&sql, "%s%u", separator, lfirst_oid(cell));
+		separator = ",";
+	}
+	appendStringInfoString(&sql, "}'::pg_catalog.oid[]))");
+	return sql.data;
+}
 
 /*
  * Writes the query that finds every row that is not as it should be:
@@ -334,7 +325,7 @@ disagreement_query(const Governed *governed)
 
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT t.%s, t.%s, l.%s, l.fate FROM %s t FULL JOIN ",
-					 key, state, key, get_relation_sql(governed));
+					 key, state, key, rows_sql(governed));
 	append_qualified(&query, governed->ledger_schema, governed->ledger);
 	appendStringInfoString(&query, " l ON ");
 	append_key(&query, governed, "t");
@@ -383,8 +374,9 @@ typedef bool (*DisagreementHandler) (const Governed *governed,
 
 /*
  * Hands every disagreement between rows and ledger to the handler.  Connected
- * to SPI, as the owner.  One statement with a snapshot of its own reads both
- * sides, so that an assignment that is going on is seen wholly or not at all.
+ * to SPI, as the owner.  One statement under the latest snapshot, whatever the
+ * isolation level, reads both sides, so that an assignment that is going on is
+ * seen wholly or not at all.
  */
 static void
 find_disagreements(const Governed *governed, DisagreementHandler handler, void *state)
@@ -408,8 +400,10 @@ find_disagreements(const Governed *governed, DisagreementHandler handler, void *
 	values[2] = name_array(fates, nfates);
 	types[2] = TEXTARRAYOID;
 
+	PushActiveSnapshot(GetLatestSnapshot());
 	portal = SPI_cursor_open_with_args(NULL, disagreement_query(governed), 3, types, values,
-									   NULL, false, 0);
+									   NULL, true, 0);
+	PopActiveSnapshot();
 	while (go_on)
 	{
 		SPI_cursor_fetch(portal, true, 1000);
@@ -446,6 +440,17 @@ describe_disagreement(const Governed *governed, const Disagreement *disagreement
 		return pstrdup("the row's state is null");
 	if (lifecycle_find(governed->lifecycle, state, strlen(state)) == NO_STATE)
 		return psprintf("the row's state \"%s\" is not in the lifecycle", state);
+	if (disagreement->has_ledger &&
+		lifecycle_find(governed->lifecycle, disagreement->fate,
+					   strlen(disagreement->fate)) == NO_STATE)
+		return psprintf("the row's state is \"%s\", but the ledger holds the fate \"%s\", which the lifecycle does not know",
+						state, disagreement->fate);
+	if (disagreement->has_ledger &&
+		!lifecycle_is_fate(governed->lifecycle,
+						   lifecycle_find(governed->lifecycle, disagreement->fate,
+										  strlen(disagreement->fate))))
+		return psprintf("the row's state is \"%s\", but the ledger holds the fate \"%s\", and the lifecycle leads on from that",
+						state, disagreement->fate);
 	if (!disagreement->has_ledger)
 		return psprintf("the row has the fate \"%s\", but the ledger has no row for it; backfill_fates adds it",
 						state);
@@ -473,7 +478,6 @@ record_missing_fates(const Governed *governed)
 	Datum		values[5];
 	const char **fates;
 	int			nfates;
-	int			result;
 
 	fates = collect_states(governed->lifecycle, true, &nfates);
 	values[0] = state_array(governed, fates, nfates, &types[0]);
@@ -490,7 +494,7 @@ record_missing_fates(const Governed *governed)
 					 " SELECT t.%s, NULL, $2[pg_catalog.array_position($1, t.%s%s)], $3, $4, $5"
 					 " FROM %s t WHERE t.%s%s OPERATOR(pg_catalog.=) ANY ($1)"
 					 " AND NOT EXISTS (SELECT FROM ",
-					 key, key, state, collate, get_relation_sql(governed), state, collate);
+					 key, key, state, collate, rows_sql(governed), state, collate);
 	append_qualified(&query, governed->ledger_schema, governed->ledger);
 	appendStringInfoString(&query, " l WHERE ");
 	append_key(&query, governed, "l");
@@ -498,10 +502,7 @@ record_missing_fates(const Governed *governed)
 	append_key(&query, governed, "t");
 	appendStringInfo(&query, ") ON CONFLICT (%s) DO NOTHING", key);
 
-	result = SPI_execute_with_args(query.data, 5, types, values, NULL, false, 0);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
+	return execute_latest(query.data, 5, types, values);
 }
 
 /* ----------------------------------------------------------------------
@@ -510,171 +511,100 @@ record_missing_fates(const Governed *governed)
  */
 
 /*
- * Is the relation a ledger?  The trigger that guards it says so.
+ * Raises the first of the problems that keep a table from being governed, if
+ * there is one.
  */
-bool
-is_ledger(Relation relation)
+static void
+refuse_problems(const List *problems, Relation relation)
 {
-	const Trigger *trigger = find_trigger(relation, LEDGER_TRIGGER);
+	const Problem *problem;
 
-	return trigger != NULL && is_own_function(trigger->tgfoid, "guard_ledger");
+	if (problems == NIL)
+		return;
+	problem = linitial(problems);
+	ereport(ERROR,
+			(errcode(problem->sqlerrcode),
+			 errmsg("cannot govern relation \"%s\": %s",
+					RelationGetRelationName(relation), problem->text),
+			 problem->hint != NULL ? errhint("%s", problem->hint) : 0,
+			 errtable(relation)));
 }
 
 /*
- * Raises 42809 for a relation of a kind that cannot be governed, and 42710 for
- * one that is governed already.
+ * Raises 42710 for a relation that is governed already.
  */
 static void
-check_relation_kind(Relation relation)
+check_not_governed(Relation relation)
 {
-	const char *name = RelationGetRelationName(relation);
-	char		relkind = relation->rd_rel->relkind;
-
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern \"%s\": it is not a table", name),
-				 errhint("Govern the table below it.")));
-	if (IsSystemRelation(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern system catalog \"%s\"", name)));
-	if (RelationUsesLocalBuffers(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern temporary table \"%s\"", name),
-				 errhint("Nobody else can decide on its rows, and nothing of it stays.")));
-	if (relation->rd_rel->relispartition)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern \"%s\": it is a partition", name),
-				 errhint("Govern the partitioned table that it belongs to.")));
-	if (has_superclass(RelationGetRelid(relation)) ||
-		(relkind == RELKIND_RELATION &&
-		 find_inheritance_children(RelationGetRelid(relation), NoLock) != NIL))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern \"%s\": it is an inheritance parent or child", name),
-				 errhint("A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.")));
-	if (is_ledger(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern \"%s\": it is a ledger", name)));
-	if (find_trigger(relation, GUARD_TRIGGER) != NULL)
+	if (find_trigger(relation, GUARD_TRIGGER) != NULL && !relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("relation \"%s\" is already governed", name),
+				 errmsg("relation \"%s\" is already governed", RelationGetRelationName(relation)),
 				 errhint("Use extend_lifecycle to add states and transitions, or ungovern first.")));
 }
 
 /*
- * Returns the number of a column; raises 42703 if there is none.
+ * Raises 55006 for a relation with trigger events that wait for the end of the
+ * transaction: the server lets nobody alter it then, and does not say what to
+ * do.
  */
-static AttrNumber
-find_column(Relation relation, const char *column)
+static void
+check_no_events(Relation relation)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
-
-	if (attno <= InvalidAttrNumber)
+	if (AfterTriggerPendingOnRel(RelationGetRelid(relation)))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist",
-						column, RelationGetRelationName(relation)),
-				 errhint("Give the columns to govern as key_column and state_column.")));
-	return attno;
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("relation \"%s\" has pending trigger events",
+						RelationGetRelationName(relation)),
+				 errhint("SET CONSTRAINTS ALL IMMEDIATE lets them happen; or commit first."),
+				 errtable(relation)));
 }
 
 /*
- * Is the index a valid, immediate, total unique index on that column alone,
- * by the column type's own equality?
+ * Keeps the definition of a type, and of the types that it is made of, as it is
+ * until the transaction ends: renaming a label or changing an attribute of it
+ * is refused once the table is governed, which nobody else can see before.
  */
-static bool
-is_key_index(Relation index, Form_pg_attribute key)
+static void
+hold_type(Oid type)
 {
-	Form_pg_index form = index->rd_index;
-	Oid			equality = lookup_type_cache(getBaseType(key->atttypid), TYPECACHE_EQ_OPR)->eq_opr;
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+	Oid			composite = get_typ_typrelid(base);
+	Oid			subtype = get_range_subtype(base);
 
-	return form->indisunique && form->indisvalid && form->indimmediate &&
-		form->indnkeyatts == 1 && form->indkey.values[0] == key->attnum &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-		index->rd_indcollation[0] == key->attcollation &&
-		get_opfamily_member(index->rd_opfamily[0], index->rd_opcintype[0], index->rd_opcintype[0],
-							BTEqualStrategyNumber) == equality;
-}
-
-/*
- * Has the relation a column of that name that can be a key, having a unique
- * index of its own?
- */
-bool
-has_key_index(Relation relation, const char *column)
-{
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
-	Form_pg_attribute key;
-	bool		found = false;
-	ListCell   *cell;
-
-	if (attno <= 0)
-		return false;
-	key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
-	foreach(cell, RelationGetIndexList(relation))
+	check_stack_depth();
+	if (get_typtype(base) == TYPTYPE_ENUM)
+		LockDatabaseObject(TypeRelationId, base, 0, RowShareLock);
+	if (OidIsValid(element))
+		hold_type(element);
+	if (OidIsValid(subtype))
+		hold_type(subtype);
+	if (OidIsValid(composite))
 	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		TupleDesc	desc;
 
-		found = found || is_key_index(index, key);
-		index_close(index, AccessShareLock);
+		LockRelationOid(composite, AccessShareLock);
+		desc = lookup_rowtype_tupdesc(base, -1);
+		for (int i = 0; i < desc->natts; i++)
+		{
+			if (!TupleDescAttr(desc, i)->attisdropped)
+				hold_type(TupleDescAttr(desc, i)->atttypid);
+		}
+		ReleaseTupleDesc(desc);
 	}
-	return found;
 }
 
 /*
- * Raises 55000 unless the column can be the key: not null, with a unique index
- * of its own.
+ * Keeps the type of a column, if it is there, as it is.
  */
 static void
-check_key_column(Relation relation, AttrNumber attno)
+hold_column_type(Relation relation, const char *column)
 {
-	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
 
-	if (!has_key_index(relation, NameStr(key->attname)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot govern relation \"%s\" by column \"%s\": it has no unique index of its own",
-						RelationGetRelationName(relation), NameStr(key->attname)),
-				 errhint("The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed."),
-				 errtablecol(relation, attno)));
-	if (!key->attnotnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot govern relation \"%s\" by column \"%s\": it may be null",
-						RelationGetRelationName(relation), NameStr(key->attname)),
-				 errhint("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.", NameStr(key->attname)),
-				 errtablecol(relation, attno)));
-}
-
-/*
- * Raises 42804 for a state column of another type than text, varchar or an
- * enum, and 42809 for a generated one.
- */
-static void
-check_state_column(Relation relation, AttrNumber attno)
-{
-	Form_pg_attribute state = TupleDescAttr(RelationGetDescr(relation), attno - 1);
-
-	if (!is_supported_state_type(state->atttypid))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("cannot govern relation \"%s\": its state column \"%s\" is of type %s",
-						RelationGetRelationName(relation), NameStr(state->attname),
-						format_type_be(state->atttypid)),
-				 errhint("A state column is of type text, varchar or an enum."),
-				 errtablecol(relation, attno)));
-	if (state->attgenerated != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot govern relation \"%s\": its state column \"%s\" is generated",
-						RelationGetRelationName(relation), NameStr(state->attname)),
-				 errtablecol(relation, attno)));
+	if (attno > InvalidAttrNumber)
+		hold_type(TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid);
 }
 
 /* ----------------------------------------------------------------------
@@ -682,203 +612,164 @@ check_state_column(Relation relation, AttrNumber attno)
  * ----------------------------------------------------------------------
  */
 
-/* Columns of a ledger after the key */
-typedef struct LedgerColumn
-{
-	const char *name;
-	Oid			type;
-	bool		not_null;
-} LedgerColumn;
-
-static const LedgerColumn ledger_columns[] = {
-	{"from_state", TEXTOID, false},
-	{"fate", TEXTOID, true},
-	{"assigned_at", TIMESTAMPTZOID, true},
-	{"assigned_by", TEXTOID, true},
-	{"transaction_id", XID8OID, true}
-};
-
 /*
- * Is it the name of a column that every ledger has, apart from the key?
+ * Takes from a new ledger all rights that default privileges have given to
+ * others than its owner, except to read it; connected to SPI.
  */
-bool
-is_ledger_column(const char *column)
+static void
+revoke_default_rights(Oid ledger, const char *name)
 {
-	for (int i = 0; i < lengthof(ledger_columns); i++)
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(ledger));
+	bool		isnull;
+	Datum		value;
+	Acl		   *acl;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", ledger);
+	value = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	acl = isnull ? NULL : DatumGetAclPCopy(value);
+	ReleaseSysCache(tuple);
+
+	for (int i = 0; acl != NULL && i < ACL_NUM(acl); i++)
 	{
-		if (strcmp(ledger_columns[i].name, column) == 0)
-			return true;
+		const AclItem *item = &ACL_DAT(acl)[i];
+		const char *grantee = "PUBLIC";
+
+		if (item->ai_grantee == relation_owner(ledger))
+			continue;
+		if (item->ai_grantee != ACL_ID_PUBLIC)
+			grantee = quote_identifier(GetUserNameFromId(item->ai_grantee, false));
+		execute_command(psprintf("REVOKE ALL PRIVILEGES ON TABLE %s FROM %s CASCADE", name, grantee));
+		if (ACLITEM_GET_PRIVS(*item) & ACL_SELECT)
+			execute_command(psprintf("GRANT SELECT ON TABLE %s TO %s", name, grantee));
 	}
-	return false;
 }
 
 /*
- * Raises 42701 if the key column has the name of one of the ledger's own.
+ * Creates a ledger beside a table; connected to SPI.  Its key is of the base
+ * type of a domain: what a domain checks may be anybody's code, and the ledger
+ * is written as its owner.
  */
 static void
-check_key_name(const char *key_column)
+create_ledger(Relation relation, const char *key_column, const char *ledger)
 {
-	if (is_ledger_column(key_column))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_COLUMN),
-				 errmsg("key column \"%s\" has the name of a column of the ledger", key_column),
-				 errhint("Rename the key column.")));
-}
-
-/*
- * Creates a ledger beside a table.
- */
-static void
-create_ledger(Relation relation, AttrNumber key_attno, const char *ledger)
-{
-	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), key_attno - 1);
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
+	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+												  ledger);
+	int32		typmod;
+	Oid			type = key_base_type(key, &typmod);
 	StringInfoData command;
 
 	initStringInfo(&command);
-	appendStringInfoString(&command, "CREATE TABLE ");
-	append_qualified(&command, get_namespace_name(RelationGetNamespace(relation)), ledger);
-	appendStringInfo(&command, " (%s %s", quote_identifier(NameStr(key->attname)),
-					 format_type_extended(key->atttypid, key->atttypmod,
+	appendStringInfo(&command, "CREATE TABLE %s (%s %s", name, quote_identifier(key_column),
+					 format_type_extended(type, typmod,
 										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	if (OidIsValid(key->attcollation))
 		appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
 	appendStringInfoString(&command, " PRIMARY KEY");
-	for (int i = 0; i < lengthof(ledger_columns); i++)
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
 		appendStringInfo(&command, ", %s %s%s", ledger_columns[i].name,
 						 format_type_extended(ledger_columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
 						 ledger_columns[i].not_null ? " NOT NULL" : "");
 	appendStringInfoChar(&command, ')');
 	execute_command(command.data);
-}
-
-/*
- * Has the relation the columns of a ledger, apart from the key?
- */
-bool
-has_ledger_columns(Relation ledger)
-{
-	for (int i = 0; i < lengthof(ledger_columns); i++)
-	{
-		AttrNumber	attno = get_attnum(RelationGetRelid(ledger), ledger_columns[i].name);
-
-		if (attno <= 0 ||
-			TupleDescAttr(RelationGetDescr(ledger), attno - 1)->atttypid != ledger_columns[i].type)
-			return false;
-	}
-	return true;
-}
-
-#define OTHER_KEY_COLUMN "it has another key column"
-
-/*
- * Is a command on another relation or on a type able to change the relation's
- * columns, or do rows of another count as its own?
- */
-bool
-has_relatives(Relation relation)
-{
-	Oid			relid = RelationGetRelid(relation);
-
-	return OidIsValid(relation->rd_rel->reloftype) || has_superclass(relid) ||
-		find_inheritance_children(relid, NoLock) != NIL;
-}
-
-/*
- * Says why a relation cannot be the ledger of a table, or returns NULL.  That
- * its triggers are gone, as they are after DROP EXTENSION CASCADE, does not
- * matter: govern creates them.
- */
-static const char *
-ledger_misfit(Relation ledger, Relation relation, AttrNumber key_attno)
-{
-	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), key_attno - 1);
-	TupleDesc	desc = RelationGetDescr(ledger);
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), NameStr(key->attname));
-
-	if (ledger->rd_rel->relkind != RELKIND_RELATION)
-		return "it is not an ordinary table";
-	if (has_relatives(ledger))
-		return "it is a typed table, a partition, or an inheritance parent or child";
-	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		return "a crash would empty it";
-	if (!has_ledger_columns(ledger))
-		return "it has not the columns of a ledger";
-	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
-		return "it has another owner";
-	if (attno <= 0 ||
-		TupleDescAttr(desc, attno - 1)->atttypid != key->atttypid ||
-		TupleDescAttr(desc, attno - 1)->attcollation != key->attcollation)
-		return OTHER_KEY_COLUMN;
-	return has_key_index(ledger, NameStr(key->attname)) ?
-		NULL : "its key column has no primary key";
+	revoke_default_rights(get_relname_relid(ledger, RelationGetNamespace(relation)), name);
 }
 
 /*
  * Does the guard of another table write into the ledger of that name in the
- * relation's schema?  The relation itself has no guard yet.
+ * relation's schema?  That of another owner does not count: it could not.
  */
 static bool
 is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_guards(guard_fate))
+	foreach(cell, find_ledger_users(guard_fate, RelationGetNamespace(relation), ledger))
 	{
-		const GuardTrigger *guard = lfirst(cell);
-
-		if (guard->namespace == RelationGetNamespace(relation) &&
-			strcmp(guard->ledger, ledger) == 0)
+		if (lfirst_oid(cell) != RelationGetRelid(relation) &&
+			relation_owner(lfirst_oid(cell)) == relation->rd_rel->relowner)
 			return true;
 	}
 	return false;
 }
 
 /*
- * Raises 55000 unless an existing relation can be taken over as the ledger.
+ * Raises 55000 unless an existing relation can be taken over as the ledger of a
+ * table whose name says that it is.  That its triggers are gone, as they are
+ * after DROP EXTENSION CASCADE, does not matter: govern creates them.
  */
 static void
-check_existing_ledger(Oid existing, Relation relation, AttrNumber key_attno, bool used)
+check_existing_ledger(Oid existing, Relation relation, const char *key_column, Oid guard_fate)
 {
 	Relation	ledger = open_relation(existing, ShareRowExclusiveLock);
-	const char *misfit = used ? "another table uses it" : ledger_misfit(ledger, relation, key_attno);
+	const char *name = RelationGetRelationName(ledger);
+	List	   *problems;
 
-	if (misfit != NULL)
+	if (is_used_by_other(relation, name, guard_fate))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": another table uses it",
+						name, RelationGetRelationName(relation)),
+				 errhint("Rename the table that is to be governed, or ungovern the other one and rename the ledger.")));
+	problems = ledger_problems(ledger, relation, key_column);
+	if (problems != NIL)
+	{
+		const Problem *problem = linitial(problems);
+
+		ereport(ERROR,
+				(errcode(problem->sqlerrcode),
 				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
-						RelationGetRelationName(ledger), RelationGetRelationName(relation), misfit),
-				 strcmp(misfit, OTHER_KEY_COLUMN) == 0 ?
-				 errhint("If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.") :
-				 errhint("The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
+						name, RelationGetRelationName(relation), problem->text),
+				 errhint("%s", problem->hint != NULL ? problem->hint :
+						 "The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
+	}
+	check_no_events(ledger);
 	relation_close(ledger, NoLock);
+}
+
+/*
+ * Is the relation a ledger that was created for a table of that name?
+ */
+static bool
+is_ledger_of(Oid existing, const char *table)
+{
+	Relation	ledger = open_relation(existing, AccessShareLock);
+	const char *subject = is_ledger(ledger) ? ledger_subject(ledger) : NULL;
+
+	relation_close(ledger, AccessShareLock);
+	return subject != NULL && strcmp(subject, table) == 0;
 }
 
 /*
  * Returns the name of a table's ledger, <table>_fates, and whether it is there
  * already, to be taken over.  A name that is too long is shortened as the
  * server does it for constraints, with a number where another relation has
- * the shortened name.
+ * the shortened name; then the ledger's trigger says whose it is (*shortened),
+ * and one that does not say so is another's.
  */
 static char *
-choose_ledger(Relation relation, AttrNumber key_attno, Oid guard_fate, bool *exists)
+choose_ledger(Relation relation, const char *key_column, Oid guard_fate, bool *exists,
+			  bool *shortened)
 {
 	const char *table = RelationGetRelationName(relation);
-	bool		shortened = strlen(table) + strlen("_fates") >= NAMEDATALEN;
 
+	*shortened = strlen(table) + strlen("_fates") >= NAMEDATALEN;
 	for (int number = 0;; number++)
 	{
 		const char *label = number == 0 ? "fates" : psprintf("fates%d", number);
 		char	   *name = makeObjectName(table, NULL, label);
 		Oid			existing = get_relname_relid(name, RelationGetNamespace(relation));
-		bool		used;
 
+		CHECK_FOR_INTERRUPTS();
 		*exists = OidIsValid(existing);
 		if (!*exists)
 			return name;
-		used = is_used_by_other(relation, name, guard_fate);
-		if (used && shortened)
+		if (*shortened &&
+			(!is_ledger_of(existing, table) || is_used_by_other(relation, name, guard_fate)))
 			continue;
-		check_existing_ledger(existing, relation, key_attno, used);
+		check_existing_ledger(existing, relation, key_column, guard_fate);
 		return name;
 	}
 }
@@ -906,25 +797,26 @@ create_trigger(const char *table, const char *name, const char *events, const ch
  * Creates or replaces the guard of a table.
  */
 static void
-create_guard(const char *table, const char *schema, const char *key_column,
-			 const char *state_column, const char *ledger, Jsonb *graph)
+create_guard(const char *table, const char *schema, const GuardTrigger *guard)
 {
-	char	   *json = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
-
 	create_trigger(table, GUARD_TRIGGER, "AFTER INSERT OR UPDATE OR DELETE", "ROW", schema,
 				   psprintf("guard_fate(%s, %s, %s, %s)",
-							quote_literal_cstr(key_column), quote_literal_cstr(state_column),
-							quote_literal_cstr(ledger), quote_literal_cstr(json)));
+							quote_literal_cstr(guard->key_column),
+							quote_literal_cstr(guard->state_column),
+							quote_literal_cstr(guard->ledger),
+							quote_literal_cstr(guard->graph)));
 }
 
 /*
- * Creates or replaces the triggers of a ledger.
+ * Creates or replaces the triggers of a ledger; subject is the name of the table
+ * where the ledger's does not say it, else NULL.
  */
 static void
-create_ledger_guards(const char *ledger, const char *schema)
+create_ledger_guards(const char *ledger, const char *schema, const char *subject)
 {
 	create_trigger(ledger, LEDGER_TRIGGER, "BEFORE UPDATE OR DELETE", "ROW", schema,
-				   "guard_ledger()");
+				   subject == NULL ? "guard_ledger()" :
+				   psprintf("guard_ledger(%s)", quote_literal_cstr(subject)));
 	create_trigger(ledger, LEDGER_TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_ledger()");
 }
@@ -944,8 +836,7 @@ typedef struct BadRows
 
 /*
  * Collects the first few rows that the lifecycle or the ledger is at odds
- * with.  A fate whose row is gone does not hinder: fates outlive rows when a
- * partition is dropped.
+ * with.  Fates whose row is gone are for check_leftover to judge.
  */
 static bool
 collect_bad_row(const Governed *governed, const Disagreement *disagreement, void *state)
@@ -993,14 +884,76 @@ check_rows(const Governed *governed)
 }
 
 /*
+ * Selects keys of the ledger that have, or have not, their row in the table, at
+ * most limit; connected to SPI, as the owner.  Returns how many.
+ */
+static uint64
+select_ledger_keys(const Governed *governed, bool with_row, int limit)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "SELECT l.%s FROM ", quote_identifier(governed->key_column));
+	append_qualified(&query, governed->ledger_schema, governed->ledger);
+	appendStringInfo(&query, " l WHERE %sEXISTS (SELECT FROM %s t WHERE ",
+					 with_row ? "" : "NOT ", rows_sql(governed));
+	append_key(&query, governed, "t");
+	append_operator(&query, governed->key_equality);
+	appendStringInfo(&query, "l.%s) LIMIT %d", quote_identifier(governed->key_column), limit);
+	return execute_latest(query.data, 0, NULL, NULL);
+}
+
+/*
+ * Raises 55000 for a ledger that holds fates of rows that the table does not
+ * have: it may have been the ledger of a dropped table of that name, and the
+ * rows to come would be refused fates that they never had.  Of a partitioned
+ * table fates outlive the rows of dropped partitions: there one fate that has
+ * its row tells that the ledger is the table's.
+ */
+static void
+check_leftover(const Governed *governed)
+{
+	StringInfoData list;
+	uint64		found;
+
+	if (governed->is_partitioned && select_ledger_keys(governed, true, 1) > 0)
+		return;
+	found = select_ledger_keys(governed, false, NAMED_ROWS);
+	if (found == 0)
+		return;
+	initStringInfo(&list);
+	for (uint64 i = 0; i < found; i++)
+		appendStringInfo(&list, "%s\"%s\"", i > 0 ? ", " : "",
+						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("ledger \"%s\" holds fates of rows that relation \"%s\" does not have",
+					governed->ledger, governed->relation),
+			 errdetail("Keys without a row: %s%s", list.data, found == NAMED_ROWS ? ", ..." : "."),
+			 errhint("It may be the ledger of another table that had this name. Rename it to begin a new one; or, if the fates are this table's, give it back its rows.")));
+}
+
+/*
  * Records the fates that rows have already, and checks that all rows agree
  * with lifecycle and ledger.
  */
 static void
 take_over_rows(Governed *governed, void *argument)
 {
+	(void) check_sound(governed, argument);
 	record_missing_fates(governed);
 	check_rows(governed);
+}
+
+/*
+ * As take_over_rows, with a ledger that is taken over.
+ */
+static void
+take_over_ledger(Governed *governed, void *argument)
+{
+	(void) check_sound(governed, argument);
+	check_leftover(governed);
+	take_over_rows(governed, argument);
 }
 
 /*
@@ -1011,15 +964,14 @@ take_over_rows(Governed *governed, void *argument)
 void
 take_over_partition(Relation partition)
 {
-	Relation	root = table_open(llast_oid(get_partition_ancestors(RelationGetRelid(partition))),
-								  AccessShareLock);
+	Relation	root = open_relation(topmost_table(RelationGetRelid(partition)), AccessShareLock);
 	Identity	caller = become_owner(root);
 
 	SPI_connect();
-	with_governed(partition, take_over_rows, NULL);
+	with_governed(partition, take_over_rows, partition);
 	SPI_finish();
 	become_caller_again(caller);
-	table_close(root, AccessShareLock);
+	relation_close(root, AccessShareLock);
 }
 
 /*
@@ -1028,50 +980,51 @@ take_over_partition(Relation partition)
  */
 static Oid
 govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
-				const char *key_column, const char *state_column)
+				char *key_column, char *state_column)
 {
 	char	   *schema = own_schema(fcinfo);
-	Oid			guard_fate = own_function(schema, "guard_fate");
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
-	Lifecycle  *parsed = lifecycle_parse(graph);
-	AttrNumber	key_attno;
-	AttrNumber	state_attno;
-	char	   *ledger;
+	GuardTrigger wanted = {key_column, state_column};
 	char	   *ledger_name;
 	char	   *table_name;
+	const char *subject = NULL;
 	bool		exists;
+	bool		shortened;
 
-	check_relation_kind(relation);
-	key_attno = find_column(relation, key_column);
-	state_attno = find_column(relation, state_column);
-	check_key_column(relation, key_attno);
-	check_key_name(key_column);
-	check_state_column(relation, state_attno);
-	check_states_fit(relation, state_attno, parsed);
+	(void) lifecycle_parse(graph);
+	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
+	check_not_governed(relation);
+	hold_column_type(relation, key_column);
+	hold_column_type(relation, state_column);
+	refuse_problems(table_problems(relation, &wanted), relation);
+	check_no_events(relation);
 
-	ledger = choose_ledger(relation, key_attno, guard_fate, &exists);
+	wanted.ledger = choose_ledger(relation, key_column, own_function(schema, "guard_fate"),
+								  &exists, &shortened);
 	SPI_connect();
 	if (!exists)
-		create_ledger(relation, key_attno, ledger);
+		create_ledger(relation, key_column, wanted.ledger);
 	table_name = quote_qualified_identifier(get_namespace_name(namespace),
 											RelationGetRelationName(relation));
-	ledger_name = quote_qualified_identifier(get_namespace_name(namespace), ledger);
+	ledger_name = quote_qualified_identifier(get_namespace_name(namespace), wanted.ledger);
+	if (shortened)
+		subject = pstrdup(RelationGetRelationName(relation));
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(relation, NoLock);
 
-	create_ledger_guards(ledger_name, schema);
-	create_guard(table_name, schema, key_column, state_column, ledger, graph);
+	create_ledger_guards(ledger_name, schema, subject);
+	create_guard(table_name, schema, &wanted);
 	create_trigger(table_name, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
 	relation = table_open(relid, NoLock);
-	with_governed(relation, take_over_rows, NULL);
+	with_governed(relation, exists ? take_over_ledger : take_over_rows, relation);
 	table_close(relation, NoLock);
 	SPI_finish();
 
 	become_caller_again(caller);
-	return get_relname_relid(ledger, namespace);
+	return get_relname_relid(wanted.ledger, namespace);
 }
 
 /*
@@ -1132,6 +1085,7 @@ ungovern(PG_FUNCTION_ARGS)
 	/* somebody may have dropped the guard and left the other trigger */
 	if (find_trigger(relation, TRUNCATE_TRIGGER) == NULL)
 		check_governed_root(relation);
+	check_no_events(relation);
 	caller = become_owner(relation);
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 									   RelationGetRelationName(relation));
@@ -1164,17 +1118,20 @@ extend_governed(Governed *governed, void *argument)
 	Extension  *extension = argument;
 	Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 														   CStringGetDatum(governed->graph)));
-	Lifecycle  *parsed = lifecycle_extend(graph, extension->transitions);
+	GuardTrigger wanted = {governed->key_column, governed->state_column, governed->ledger};
 
-	check_states_fit(extension->relation, governed->state_attno, parsed);
-	extension->extended = lifecycle_to_jsonb(parsed);
+	check_readable(governed, extension->relation);
+	hold_column_type(extension->relation, governed->state_column);
+	extension->extended = lifecycle_to_jsonb(lifecycle_extend(graph, extension->transitions));
+	wanted.graph = JsonbToCString(NULL, &extension->extended->root, VARSIZE(extension->extended));
+	refuse_problems(table_problems(extension->relation, &wanted), extension->relation);
+	check_no_events(extension->relation);
 
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(extension->relation, NoLock);
 	SPI_connect();
 	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
-				 extension->schema, governed->key_column, governed->state_column,
-				 governed->ledger, extension->extended);
+				 extension->schema, &wanted);
 	SPI_finish();
 }
 
@@ -1269,50 +1226,26 @@ put_problem(ReturnSetInfo *result, const char *key, const char *problem)
 }
 
 static void
-verify_trigger(ReturnSetInfo *result, Relation relation, const char *name, const char *function,
-			   int16 type)
-{
-	const char *problem = trigger_problem(relation, name, function, type);
-
-	if (problem != NULL)
-		put_problem(result, NULL, psprintf("trigger \"%s\" of relation \"%s\" %s",
-										   name, RelationGetRelationName(relation), problem));
-}
-
-/*
- * Verifies the guard of a table and of all its partitions.
- */
-static void
-verify_guards(ReturnSetInfo *result, Relation relation)
+put_problems(ReturnSetInfo *result, const List *problems)
 {
 	ListCell   *cell;
 
-	verify_trigger(result, relation, TRUNCATE_TRIGGER, "guard_truncate", TRUNCATE_TRIGGER_TYPE);
-	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-	{
-		verify_trigger(result, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-		return;
-	}
-	foreach(cell, find_all_inheritors(RelationGetRelid(relation), AccessShareLock, NULL))
-	{
-		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
-
-		verify_trigger(result, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-		relation_close(partition, NoLock);
-	}
+	foreach(cell, problems)
+		put_problem(result, NULL, ((Problem *) lfirst(cell))->text);
 }
 
 /*
- * Verifies the ledger's triggers and its primary key.
+ * Has a governed table's ledger, which exists, the columns that its rows are
+ * compared by?
  */
-static void
-verify_ledger(ReturnSetInfo *result, Relation ledger, const char *key_column)
+static bool
+is_comparable(const Governed *governed, Oid ledger)
 {
-	verify_trigger(result, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
-	verify_trigger(result, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRUNCATE_TRIGGER_TYPE);
-	if (!has_key_index(ledger, key_column))
-		put_problem(result, NULL, psprintf("ledger \"%s\" has no primary key on \"%s\"",
-										   RelationGetRelationName(ledger), key_column));
+	AttrNumber	key = get_attnum(ledger, governed->key_column);
+	AttrNumber	fate = get_attnum(ledger, "fate");
+
+	return key > InvalidAttrNumber && getBaseType(get_atttype(ledger, key)) == governed->key_type &&
+		fate > InvalidAttrNumber && get_atttype(ledger, fate) == TEXTOID;
 }
 
 static bool
@@ -1324,40 +1257,18 @@ put_disagreement(const Governed *governed, const Disagreement *disagreement, voi
 	return true;
 }
 
-/* What verify_fates works with */
-typedef struct Verification
-{
-	Relation	relation;
-	ReturnSetInfo *result;
-} Verification;
-
 /*
- * Verifies a governed table: its triggers, its ledger, and each row.
+ * Compares a governed table with its ledger, if they can be.
  */
 static void
-verify_governed(Governed *governed, void *argument)
+verify_rows(Governed *governed, void *argument)
 {
-	Verification *verification = argument;
-	ReturnSetInfo *result = verification->result;
-	Oid			ledger_oid = governed_ledger(governed, true);
-	Relation	ledger;
+	Oid			ledger = governed_ledger(governed, true);
 
-	verify_guards(result, verification->relation);
-	if (!OidIsValid(ledger_oid))
-	{
-		put_problem(result, NULL, psprintf("ledger \"%s.%s\" is missing",
-										   governed->ledger_schema, governed->ledger));
+	if (!governed->readable || !OidIsValid(ledger) || !is_comparable(governed, ledger))
 		return;
-	}
-	ledger = relation_open(ledger_oid, AccessShareLock);
-	if (ledger->rd_rel->relowner != verification->relation->rd_rel->relowner)
-		put_problem(result, NULL, psprintf("ledger \"%s\" belongs to another role than the table",
-										   governed->ledger));
-	verify_ledger(result, ledger, governed->key_column);
-	relation_close(ledger, NoLock);
-
 	SPI_connect();
-	find_disagreements(governed, put_disagreement, result);
+	find_disagreements(governed, put_disagreement, argument);
 	SPI_finish();
 }
 
@@ -1393,39 +1304,47 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 Datum
 verify_fates(PG_FUNCTION_ARGS)
 {
-	Verification verification;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Relation	relation;
 	Identity	caller;
 
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
-	verification.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	verification.relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
+	relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
+	check_no_partition(relation);
 
-	check_no_partition(verification.relation);
-
-	caller = become_owner(verification.relation);
-	if (!has_guard(verification.relation))
-		verify_unguarded(verification.result, verification.relation);
-	else if (lost_column(verification.relation) != NULL)
-		put_problem(verification.result, NULL,
-					psprintf("column \"%s\" is missing; give it its name back, or ungovern and govern again",
-							 lost_column(verification.relation)));
+	caller = become_owner(relation);
+	if (!has_guard(relation))
+		verify_unguarded(result, relation);
 	else
-		with_governed(verification.relation, verify_governed, &verification);
+	{
+		put_problems(result, governed_problems(relation));
+		put_problems(result, imprudences(relation));
+		with_governed(relation, verify_rows, result);
+	}
 	become_caller_again(caller);
-	relation_close(verification.relation, NoLock);
+	relation_close(relation, NoLock);
 	return (Datum) 0;
 }
 
+/* What backfill_fates works with */
+typedef struct Backfill
+{
+	Relation	relation;
+	uint64		added;
+} Backfill;
+
 /*
- * Adds the ledger rows that are missing; *argument becomes their number.
+ * Adds the ledger rows that are missing, and counts them.
  */
 static void
 backfill_governed(Governed *governed, void *argument)
 {
-	(void) governed_ledger(governed, false);
+	Backfill   *backfill = argument;
+
+	(void) check_sound(governed, backfill->relation);
 	SPI_connect();
-	*(uint64 *) argument = record_missing_fates(governed);
+	backfill->added = record_missing_fates(governed);
 	SPI_finish();
 }
 
@@ -1436,20 +1355,19 @@ backfill_governed(Governed *governed, void *argument)
 Datum
 backfill_fates(PG_FUNCTION_ARGS)
 {
-	Relation	relation;
+	Backfill	backfill = {0};
 	Identity	caller;
-	uint64		added = 0;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("backfill_fates()");
-	relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
-	check_governed_root(relation);
+	backfill.relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
+	check_governed_root(backfill.relation);
 
-	caller = become_owner(relation);
-	with_governed(relation, backfill_governed, &added);
+	caller = become_owner(backfill.relation);
+	with_governed(backfill.relation, backfill_governed, &backfill);
 	become_caller_again(caller);
-	relation_close(relation, NoLock);
-	PG_RETURN_INT64((int64) added);
+	relation_close(backfill.relation, NoLock);
+	PG_RETURN_INT64((int64) backfill.added);
 }
 
 /* ----------------------------------------------------------------------
@@ -1457,25 +1375,20 @@ backfill_fates(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------------
  */
 
-static void
-copy_graph(Governed *governed, void *argument)
-{
-	*(Datum *) argument = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
-}
-
 /*
  * Returns the lifecycle of a governed relation, as written in its guard, in
- * the current memory context.
+ * the current memory context; raises 55000 if it has none.
  */
 static Jsonb *
 read_graph(Oid relid)
 {
 	Relation	relation = open_relation(relid, AccessShareLock);
-	Datum		graph = (Datum) 0;
+	GuardTrigger guard;
 
-	with_governed(relation, copy_graph, &graph);
+	if (!read_guard(relation, &guard))
+		report_not_governed(relation);
 	relation_close(relation, AccessShareLock);
-	return DatumGetJsonbP(graph);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(guard.graph)));
 }
 
 /*

@@ -18,6 +18,10 @@
  * MAX_GOVERNED are kept, so that a session that visits thousands of tenants
  * or partitions stays small.
  *
+ * Soundness (soundness.c) is remembered here too, until something is
+ * invalidated that it rests on: the relation itself, or one of those that the
+ * judge has named as watched (the ledger and its indexes, partitions).
+ *
  * Names: renaming a schema invalidates no relation in it, and a kept plan that
  * is made anew looks its names up anew.  So a Governed remembers the names
  * that its statements speak of and is replaced when they are no longer those
@@ -31,16 +35,11 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
 #include "catalog/indexing.h"
-#include "catalog/partition.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_enum.h"
-#include "catalog/pg_language.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -57,16 +56,6 @@
 
 #define MAX_GOVERNED 512
 
-/* The arguments of guard_fate */
-#define GUARD_NARGS	4
-enum
-{
-	ARG_KEY_COLUMN,
-	ARG_STATE_COLUMN,
-	ARG_LEDGER,
-	ARG_LIFECYCLE
-};
-
 typedef struct GovernedEntry
 {
 	Oid			relid;			/* hash key */
@@ -77,14 +66,33 @@ static HTAB *governed_cache = NULL;
 static uint64 governed_clock = 0;
 static uint64 invalidations = 0;
 
+static int
+compare_oids(const void *a, const void *b)
+{
+	Oid			one = *(const Oid *) a;
+	Oid			other = *(const Oid *) b;
+
+	return one < other ? -1 : one > other;
+}
+
 /* ----------------------------------------------------------------------
  * The cache
  * ----------------------------------------------------------------------
  */
 
 /*
- * Relation cache callback: marks what is known of the relation (of all, for
- * InvalidOid) as stale.  Frees nothing, since an active call may hold it.
+ * Does what is known of a table rest on another relation?
+ */
+static bool
+rests_on(const Governed *governed, Oid relid)
+{
+	return list_member_oid(governed->ancestors, relid);
+}
+
+/*
+ * Relation cache callback: marks what is known of the relation, and of those
+ * that it is a part of (of all, for InvalidOid), as stale.  Frees nothing, since
+ * an active call may hold it.
  */
 static void
 invalidate_governed(Datum arg, Oid relid)
@@ -93,16 +101,62 @@ invalidate_governed(Datum arg, Oid relid)
 	HASH_SEQ_STATUS scan;
 
 	invalidations++;
-	if (OidIsValid(relid))
-	{
-		entry = hash_search(governed_cache, &relid, HASH_FIND, NULL);
-		if (entry != NULL)
-			entry->governed->valid = false;
-		return;
-	}
 	hash_seq_init(&scan, governed_cache);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		entry->governed->valid = false;
+	{
+		Governed   *governed = entry->governed;
+
+		if (!OidIsValid(relid) || relid == governed->relid || rests_on(governed, relid))
+			governed->valid = false;
+		else if (governed->judged &&
+				 bsearch(&relid, governed->watched, governed->nwatched, sizeof(Oid),
+						 compare_oids) != NULL)
+			governed->judged = false;
+	}
+}
+
+/*
+ * System cache callback on enum labels: a lifecycle may have lost a state.
+ */
+static void
+invalidate_enums(Datum arg, int cache, uint32 hash)
+{
+	GovernedEntry *entry;
+	HASH_SEQ_STATUS scan;
+
+	invalidations++;
+	hash_seq_init(&scan, governed_cache);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (entry->governed->state_is_enum)
+			entry->governed->judged = false;
+	}
+}
+
+/*
+ * Begins to judge a table: returns what end_judgement wants, and the memory
+ * context in which what is found shall be allocated.
+ */
+uint64
+begin_judgement(Governed *governed)
+{
+	MemoryContextReset(governed->judgement);
+	governed->judged = false;
+	return invalidations;
+}
+
+/*
+ * Notes that a table has been judged, and the relations (OIDs, in its
+ * judgement context) that this rests on beside itself.  What came in while we
+ * looked may have been about one of them: then it is judged anew next time.
+ */
+void
+end_judgement(Governed *governed, uint64 begun, Oid *watched, int nwatched)
+{
+	qsort(watched, nwatched, sizeof(Oid), compare_oids);
+	governed->watched = watched;
+	governed->nwatched = nwatched;
+	governed->judged = begun == invalidations;
 }
 
 /*
@@ -118,6 +172,7 @@ governed_init(void)
 	governed_cache = hash_create("petition_cas governed tables", 64, &control,
 								 HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(invalidate_governed, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, invalidate_enums, (Datum) 0);
 }
 
 static void
@@ -196,163 +251,6 @@ names_are_current(const Governed *governed, Relation relation)
 }
 
 /*
- * Returns a text of a function's row in pg_proc; of one in C, the two that say
- * where it is are never null.
- */
-static char *
-get_function_text(HeapTuple function, AttrNumber attribute)
-{
-	bool		isnull;
-
-	return TextDatumGetCString(SysCacheGetAttr(PROCOID, function, attribute, &isnull));
-}
-
-/*
- * Is the function the one that this module offers under that symbol?  Only a
- * superuser can create a function in C, so the symbol and the library's name
- * tell, whatever schema the extension is in.
- */
-bool
-is_own_function(Oid function, const char *symbol)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool		own = false;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId)
-	{
-		char	   *source = get_function_text(tuple, Anum_pg_proc_prosrc);
-		char	   *library = get_function_text(tuple, Anum_pg_proc_probin);
-		char	   *slash = strrchr(library, '/');
-
-		own = strcmp(source, symbol) == 0 &&
-			strcmp(slash ? slash + 1 : library, "petition_cas") == 0;
-	}
-	ReleaseSysCache(tuple);
-	return own;
-}
-
-/*
- * Returns the trigger of that name, in the relation cache, or NULL.
- */
-const Trigger *
-find_trigger(Relation relation, const char *name)
-{
-	if (relation->trigdesc == NULL)
-		return NULL;
-	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
-	{
-		if (strcmp(relation->trigdesc->triggers[i].tgname, name) == 0)
-			return &relation->trigdesc->triggers[i];
-	}
-	return NULL;
-}
-
-/*
- * Copies the arguments of the relation's guard trigger into the current memory
- * context; returns false if it has no such trigger.  They are copied before
- * anything else is asked: the relation cache entry that they are in may be
- * rebuilt at any catalog access.
- */
-static bool
-find_arguments(Relation relation, char **arguments)
-{
-	const Trigger *guard = find_trigger(relation, GUARD_TRIGGER);
-	Oid			function;
-	int			count;
-
-	if (guard == NULL)
-		return false;
-	function = guard->tgfoid;
-	count = guard->tgnargs;
-	for (int i = 0; i < Min(count, GUARD_NARGS); i++)
-		arguments[i] = pstrdup(guard->tgargs[i]);
-
-	if (!is_own_function(function, "guard_fate"))
-		return false;
-	if (count != GUARD_NARGS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of %d",
-						GUARD_TRIGGER, RelationGetRelationName(relation), count, GUARD_NARGS),
-				 errhint("Guard triggers are created by govern().")));
-	return true;
-}
-
-/*
- * Has the relation a guard trigger?  It is governed then, even if a column
- * that the guard speaks of is gone.
- */
-bool
-has_guard(Relation relation)
-{
-	char	   *arguments[GUARD_NARGS];
-
-	return find_arguments(relation, arguments);
-}
-
-static void
-fill_guard(GuardTrigger *guard, Oid relid, char **arguments)
-{
-	guard->relid = relid;
-	guard->namespace = get_rel_namespace(relid);
-	guard->key_column = arguments[ARG_KEY_COLUMN];
-	guard->state_column = arguments[ARG_STATE_COLUMN];
-	guard->ledger = arguments[ARG_LEDGER];
-	guard->graph = arguments[ARG_LIFECYCLE];
-}
-
-/*
- * Reads what the guard of a relation, which has one, says, into memory of the
- * current context.
- */
-void
-read_guard(Relation relation, GuardTrigger *guard)
-{
-	char	   *arguments[GUARD_NARGS];
-
-	(void) find_arguments(relation, arguments);
-	fill_guard(guard, RelationGetRelid(relation), arguments);
-}
-
-/*
- * Returns the name of a column that the relation's guard speaks of and that is
- * gone, or NULL.  The relation has a guard.
- */
-const char *
-lost_column(Relation relation)
-{
-	GuardTrigger guard;
-
-	read_guard(relation, &guard);
-	if (get_attnum(guard.relid, guard.key_column) <= 0)
-		return guard.key_column;
-	if (get_attnum(guard.relid, guard.state_column) <= 0)
-		return guard.state_column;
-	return NULL;
-}
-
-/*
- * Returns the number of a column that the guard's arguments name; raises 55000
- * if it is not there any more.
- */
-static AttrNumber
-find_column(Relation relation, const char *column)
-{
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
-
-	if (attno <= InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("column \"%s\" of governed relation \"%s\" does not exist",
-						column, RelationGetRelationName(relation)),
-				 errhint("Give the column its name back; or call ungovern, and govern with the column's new name, having renamed it in the ledger too if it is the key."),
-				 errtable(relation)));
-	return attno;
-}
-
-/*
  * May a state column be of that type?
  */
 bool
@@ -362,8 +260,8 @@ is_supported_state_type(Oid type)
 }
 
 /*
- * Reads what the relation's columns are into the Governed; raises 55000 if
- * they are no longer of a kind that can be governed.
+ * Reads what the relation's columns are into the Governed.  If one is gone, or
+ * has a type that nothing can be done with, the rows are not readable.
  */
 static void
 read_columns(Governed *governed, Relation relation)
@@ -371,8 +269,10 @@ read_columns(Governed *governed, Relation relation)
 	Form_pg_attribute key;
 	Form_pg_attribute state;
 
-	governed->key_attno = find_column(relation, governed->key_column);
-	governed->state_attno = find_column(relation, governed->state_column);
+	governed->key_attno = get_attnum(governed->relid, governed->key_column);
+	governed->state_attno = get_attnum(governed->relid, governed->state_column);
+	if (governed->key_attno <= InvalidAttrNumber || governed->state_attno <= InvalidAttrNumber)
+		return;
 	key = TupleDescAttr(RelationGetDescr(relation), governed->key_attno - 1);
 	state = TupleDescAttr(RelationGetDescr(relation), governed->state_attno - 1);
 
@@ -383,14 +283,61 @@ read_columns(Governed *governed, Relation relation)
 	governed->key_equality = lookup_type_cache(governed->key_type, TYPECACHE_EQ_OPR)->eq_opr;
 	governed->state_type = state->atttypid;
 	governed->state_is_enum = get_typtype(state->atttypid) == TYPTYPE_ENUM;
+	governed->readable = OidIsValid(governed->key_equality) &&
+		is_supported_state_type(governed->state_type);
+}
 
-	if (!OidIsValid(governed->key_equality) || !is_supported_state_type(governed->state_type))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the key or state column of governed relation \"%s\" has a type that cannot be governed",
-						RelationGetRelationName(relation)),
-				 errhint("A key needs a type with an equality operator, a state text, varchar or an enum."),
-				 errtable(relation)));
+/*
+ * Returns the table that a relation is a partition of, or InvalidOid.  The
+ * server's own functions leave out a partition whose DETACH CONCURRENTLY is
+ * pending; it is one still, with all its triggers.
+ */
+static Oid
+partition_parent(Oid relid)
+{
+	Relation	inherits;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			parent = InvalidOid;
+
+	if (!get_rel_relispartition(relid))
+		return InvalidOid;
+	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return parent;
+}
+
+/*
+ * Returns the OIDs of the tables that a relation is a partition of, the topmost
+ * one last, in the current memory context.
+ */
+List *
+partition_ancestors(Oid relid)
+{
+	List	   *ancestors = NIL;
+
+	while (OidIsValid(relid = partition_parent(relid)))
+		ancestors = lappend_oid(ancestors, relid);
+	return ancestors;
+}
+
+/*
+ * Returns the topmost table that a relation is a partition of, or itself.
+ */
+Oid
+topmost_table(Oid relid)
+{
+	List	   *ancestors = partition_ancestors(relid);
+
+	return ancestors == NIL ? relid : llast_oid(ancestors);
 }
 
 /*
@@ -398,7 +345,7 @@ read_columns(Governed *governed, Relation relation)
  * its own below the current one; the caller moves that to where it shall live.
  */
 static Governed *
-read_governed(Relation relation, char **arguments)
+read_governed(Relation relation, const GuardTrigger *guard)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "petition_cas governed table",
@@ -408,20 +355,21 @@ read_governed(Relation relation, char **arguments)
 	Datum		graph;
 
 	governed->context = context;
+	governed->judgement = AllocSetContextCreate(context, "petition_cas judgement",
+												ALLOCSET_SMALL_SIZES);
 	governed->relid = RelationGetRelid(relation);
-	governed->root = governed->relid;
-	if (relation->rd_rel->relispartition)
-		governed->root = llast_oid(get_partition_ancestors(governed->relid));
+	governed->ancestors = partition_ancestors(governed->relid);
+	governed->root = governed->ancestors == NIL ? governed->relid : llast_oid(governed->ancestors);
 	governed->is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	governed->relation = pstrdup(RelationGetRelationName(relation));
 	governed->relation_schema = get_namespace_name(RelationGetNamespace(relation));
 	governed->ledger_schema = get_namespace_name(get_rel_namespace(governed->root));
-	governed->ledger = pstrdup(arguments[ARG_LEDGER]);
-	governed->key_column = pstrdup(arguments[ARG_KEY_COLUMN]);
-	governed->state_column = pstrdup(arguments[ARG_STATE_COLUMN]);
+	governed->ledger = pstrdup(guard->ledger);
+	governed->key_column = pstrdup(guard->key_column);
+	governed->state_column = pstrdup(guard->state_column);
 	read_columns(governed, relation);
 
-	governed->graph = pstrdup(arguments[ARG_LIFECYCLE]);
+	governed->graph = pstrdup(guard->graph);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	governed->lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
 
@@ -433,10 +381,10 @@ read_governed(Relation relation, char **arguments)
  * Reads a Governed and puts it into the cache.
  */
 static Governed *
-add_governed(Relation relation, char **arguments)
+add_governed(Relation relation, const GuardTrigger *guard)
 {
 	uint64		before = invalidations;
-	Governed   *governed = read_governed(relation, arguments);
+	Governed   *governed = read_governed(relation, guard);
 	GovernedEntry *entry;
 
 	evict_governed();
@@ -468,17 +416,38 @@ cached_governed(Relation relation)
 }
 
 /*
+ * Raises 22023 for a guard that has not the arguments of one.
+ */
+static void
+check_guard_arguments(Relation relation)
+{
+	const Trigger *trigger = find_trigger(relation, GUARD_TRIGGER);
+
+	if (trigger->tgnargs != GUARD_NARGS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of %d",
+						GUARD_TRIGGER, RelationGetRelationName(relation),
+						trigger->tgnargs, GUARD_NARGS),
+				 errhint("Guard triggers are created by govern().")));
+}
+
+/*
  * Returns what governs a relation, or NULL.
  */
 static Governed *
 find_governed(Relation relation)
 {
 	Governed   *governed = cached_governed(relation);
-	char	   *arguments[GUARD_NARGS];
+	GuardTrigger guard;
 
-	if (governed == NULL && find_arguments(relation, arguments))
-		governed = add_governed(relation, arguments);
-	return governed;
+	if (governed != NULL)
+		return governed;
+	if (read_guard(relation, &guard))
+		return add_governed(relation, &guard);
+	if (has_guard(relation))
+		check_guard_arguments(relation);
+	return NULL;
 }
 
 /*
@@ -674,131 +643,6 @@ governed_execute(Governed *governed, KeptStatement statement, StatementWriter wr
 		return 0;
 	governed->valid = valid;
 	return SPI_processed;
-}
-
-/*
- * Says what is wrong with one of our triggers, or returns NULL: it must be
- * there, call our function, for the given events (bits of tgtype) and whatever
- * the row or the columns are, and fire always.
- */
-const char *
-trigger_problem(Relation relation, const char *name, const char *function, int16 type)
-{
-	const Trigger *trigger = find_trigger(relation, name);
-
-	if (trigger == NULL)
-		return "is missing";
-	if (trigger->tgenabled == TRIGGER_DISABLED)
-		return "is disabled";
-	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
-		return "is no longer ENABLE ALWAYS";
-	if (trigger->tgtype != type || trigger->tgqual != NULL || trigger->tgnattr > 0 ||
-		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
-		return "is not the one that govern creates";
-	return NULL;
-}
-
-/*
- * Reads the arguments of a guard trigger from its row in pg_trigger, where each
- * has a NUL behind it; returns false if they are not those of a guard.
- */
-static bool
-read_trigger_row(HeapTuple trigger, TupleDesc desc, GuardTrigger *guard)
-{
-	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
-	bool		isnull;
-	Datum		value = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
-	const char *argument;
-	char	   *arguments[GUARD_NARGS];
-
-	if (form->tgnargs != GUARD_NARGS || OidIsValid(form->tgparentid))
-		return false;
-	argument = VARDATA_ANY(DatumGetByteaPP(value));
-	for (int i = 0; i < GUARD_NARGS; i++)
-	{
-		arguments[i] = pstrdup(argument);
-		argument += strlen(argument) + 1;
-	}
-	fill_guard(guard, form->tgrelid, arguments);
-	return true;
-}
-
-/*
- * Reads the trigger of that OID and adds it to the list if it is a guard.
- */
-static List *
-add_guard(List *guards, Relation triggers, Oid trigger_oid)
-{
-	GuardTrigger *guard = palloc(sizeof(GuardTrigger));
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	trigger;
-
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger_oid));
-	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-	trigger = systable_getnext(scan);
-	if (HeapTupleIsValid(trigger) &&
-		read_trigger_row(trigger, RelationGetDescr(triggers), guard))
-		guards = lappend(guards, guard);
-	systable_endscan(scan);
-	return guards;
-}
-
-/*
- * Returns all guard triggers of the database, as GuardTriggers in the current
- * memory context: every one depends on the function guard_fate, whose OID is
- * given.  The guards of partitions only follow their parent's and are left
- * out.
- */
-List *
-find_guards(Oid guard_fate)
-{
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	List	   *guards = NIL;
-
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(guard_fate));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (dependency->classid == TriggerRelationId)
-			guards = add_guard(guards, triggers, dependency->objid);
-	}
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	table_close(depend, AccessShareLock);
-	return guards;
-}
-
-/*
- * Returns the OID of one of our functions without arguments, in the schema
- * that the extension is in.
- */
-Oid
-own_function(const char *schema, const char *function)
-{
-	List	   *name = list_make1(makeString(pstrdup(schema)));
-
-	name = lappend(name, makeString(pstrdup(function)));
-	return LookupFuncName(name, 0, NULL, false);
-}
-
-/*
- * Returns the schema that the extension is in: that of the function called.
- */
-char *
-own_schema(FunctionCallInfo fcinfo)
-{
-	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
 }
 
 /*

@@ -10,18 +10,13 @@
 
 #include "postgres.h"
 
-#include "catalog/pg_trigger.h"
 #include "executor/spi.h"
+#include "nodes/pg_list.h"
 #include "utils/rel.h"
-#include "utils/reltrigger.h"
 #include "utils/snapshot.h"
 
 #include "lifecycle.h"
-
-#define GUARD_TRIGGER		"petition_cas_guard"
-#define TRUNCATE_TRIGGER	"petition_cas_truncate"
-#define LEDGER_TRIGGER		"petition_cas_ledger"
-#define LEDGER_TRUNCATE_TRIGGER	"petition_cas_ledger_truncate"
+#include "own_trigger.h"
 
 /*
  * The statements that are kept for a governed table.  Those that assign have
@@ -33,7 +28,8 @@ typedef enum KeptStatement
 	LEDGER_INSERT,
 	LEDGER_BATCH,
 	LEDGER_IMPORT,
-	LEDGER_FATE,
+	LEDGER_ROW,
+	LEDGER_ROWS,
 	LEDGER_ANY,
 	/* fate.c */
 	PETITION_ASSIGN,
@@ -71,7 +67,9 @@ typedef struct Governed
 	char	   *relation;
 	char	   *ledger_schema;
 	char	   *ledger;
-	Oid			root;			/* topmost partitioned table, else the table */
+	List	   *ancestors;		/* tables that it is a partition of, the
+								 * topmost one last */
+	Oid			root;			/* the topmost one, else the table */
 	bool		is_partitioned;
 
 	char	   *key_column;
@@ -86,24 +84,24 @@ typedef struct Governed
 	AttrNumber	state_attno;
 	Oid			state_type;
 	bool		state_is_enum;
+	bool		readable;		/* are both columns there, and of types that
+								 * can be compared? */
 
 	char	   *graph;			/* the lifecycle as it is written in the
 								 * trigger */
 	Lifecycle  *lifecycle;
 
 	SPIPlanPtr	plans[KEPT_STATEMENTS];
-} Governed;
 
-/* A guard trigger, as it is written in the catalog */
-typedef struct GuardTrigger
-{
-	Oid			relid;
-	Oid			namespace;		/* of the relation, and so of the ledger */
-	char	   *key_column;
-	char	   *state_column;
-	char	   *ledger;
-	char	   *graph;
-} GuardTrigger;
+	/* what soundness.c found, in a context of its own */
+	MemoryContext judgement;
+	bool		judged;			/* false: judge it before the next fate */
+	List	   *problems;		/* texts of those that stop fates */
+	Oid			ledger_oid;		/* which ledger was looked at */
+	List	   *ledger_keys;	/* names of its unique indexes on the key */
+	Oid		   *watched;		/* relations that this rests on, sorted */
+	int			nwatched;
+} Governed;
 
 /* Work that is done with what governs a relation */
 typedef void (*GovernedWork) (Governed *governed, void *argument);
@@ -117,11 +115,12 @@ typedef int (*StatementWriter) (const Governed *governed, KeptStatement statemen
 
 extern void governed_init(void);
 
-extern bool has_guard(Relation relation);
-extern void read_guard(Relation relation, GuardTrigger *guard);
+extern uint64 begin_judgement(Governed *governed);
+extern void end_judgement(Governed *governed, uint64 begun, Oid *watched, int nwatched);
+extern List *partition_ancestors(Oid relid);
+extern Oid	topmost_table(Oid relid);
 extern Oid	relation_owner(Oid relid);
 extern Oid	ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name);
-extern const char *lost_column(Relation relation);
 extern void report_not_governed(Relation relation);
 extern void with_governed(Relation relation, GovernedWork work, void *argument);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
@@ -141,22 +140,6 @@ extern void append_key(StringInfo query, const Governed *governed, const char *a
 extern const char *state_collation(const Governed *governed);
 extern void append_state_equality(StringInfo query, const Governed *governed, const char *operand);
 
-/* tgtype of our triggers */
-#define GUARD_TRIGGER_TYPE \
-	(TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | \
-	 TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
-#define TRUNCATE_TRIGGER_TYPE \
-	(TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE)
-#define LEDGER_TRIGGER_TYPE \
-	(TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
-
-extern const Trigger *find_trigger(Relation relation, const char *name);
-extern const char *trigger_problem(Relation relation, const char *name, const char *function,
-								   int16 type);
-extern List *find_guards(Oid guard_fate);
-extern Oid	own_function(const char *schema, const char *function);
-extern char *own_schema(FunctionCallInfo fcinfo);
-extern bool is_own_function(Oid function, const char *symbol);
 extern bool is_supported_state_type(Oid type);
 
 #endif							/* PETITION_CAS_GOVERNED_H */

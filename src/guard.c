@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -31,10 +33,12 @@
 #include "utils/uuid.h"
 #include "utils/xid8.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "governed.h"
 #include "guard.h"
 #include "petition_cas.h"
+#include "soundness.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(guard_fate);
@@ -56,7 +60,8 @@ PG_FUNCTION_INFO_V1(guard_ledger);
  *	LEDGER_IMPORT	LEDGER_INSERT ON CONFLICT (key) DO NOTHING: a row that arrives
  *					with its fate may have it in the ledger already.  It costs
  *					a speculative insertion, which a plain assignment is spared.
- *	LEDGER_FATE		SELECT fate FROM ledger WHERE key = $1
+ *	LEDGER_ROW		SELECT from_state, ..., transaction_id FROM ledger WHERE key = $1
+ *	LEDGER_ROWS		the same WHERE key = ANY ($1)
  *	LEDGER_ANY		SELECT FROM ledger LIMIT 1
  */
 static int
@@ -66,19 +71,23 @@ write_ledger_statement(const Governed *governed, KeptStatement statement,
 	const char *key = quote_identifier(governed->key_column);
 
 	types[0] = governed->key_type;
-	if (statement == LEDGER_ANY || statement == LEDGER_FATE)
+	if (statement == LEDGER_ANY)
 	{
-		appendStringInfo(query, "SELECT %s FROM ", statement == LEDGER_FATE ? "fate" : "");
+		appendStringInfoString(query, "SELECT FROM ");
 		append_qualified(query, governed->ledger_schema, governed->ledger);
-		if (statement == LEDGER_ANY)
-		{
-			appendStringInfoString(query, " LIMIT 1");
-			return 0;
-		}
-		appendStringInfoString(query, " WHERE ");
-		append_key(query, governed, NULL);
+		appendStringInfoString(query, " LIMIT 1");
+		return 0;
+	}
+	if (statement == LEDGER_ROW || statement == LEDGER_ROWS)
+	{
+		appendStringInfoString(query, "SELECT from_state, fate, assigned_at, assigned_by,"
+							   " transaction_id FROM ");
+		append_qualified(query, governed->ledger_schema, governed->ledger);
+		appendStringInfo(query, " WHERE %s", key);
 		append_operator(query, governed->key_equality);
-		appendStringInfoString(query, "$1");
+		appendStringInfoString(query, statement == LEDGER_ROW ? "$1" : "ANY ($1)");
+		if (statement == LEDGER_ROWS)
+			types[0] = get_array_type(governed->key_type);
 		return 1;
 	}
 
@@ -104,25 +113,47 @@ write_ledger_statement(const Governed *governed, KeptStatement statement,
 /*
  * Returns who is recorded as having assigned a fate: the setting
  * petition_cas.actor, else the session's user (not the current one, which
- * inside a security definer function is the function's owner).
+ * inside a security definer function is the function's owner).  Raises 22023
+ * for a name that could not be dumped and restored: a setting may come from
+ * before the database was known, and roles are shared by databases of different
+ * encodings.
  */
 const char *
 assigning_actor(void)
 {
 	if (petition_cas_actor[0] != '\0')
+	{
+		check_setting("petition_cas.actor", petition_cas_actor, ACTOR_LIMIT);
 		return petition_cas_actor;
-	return GetUserNameFromId(GetSessionUserId(), false);
+	}
+	else
+	{
+		const char *user = GetUserNameFromId(GetSessionUserId(), false);
+
+		check_setting("session_user", user, NAMEDATALEN);
+		return user;
+	}
 }
 
 /*
- * Is the error a violation of the ledger's own unique index?
+ * Is the error a violation of the ledger's own unique index on its key?  One
+ * of an index that the user put there is his.
  */
 static bool
 is_ledger_conflict(const ErrorData *error, const Governed *governed)
 {
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-		error->table_name != NULL && strcmp(error->table_name, governed->ledger) == 0 &&
-		error->schema_name != NULL && strcmp(error->schema_name, governed->ledger_schema) == 0;
+	ListCell   *cell;
+
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
+		error->table_name == NULL || strcmp(error->table_name, governed->ledger) != 0 ||
+		error->schema_name == NULL || strcmp(error->schema_name, governed->ledger_schema) != 0)
+		return false;
+	foreach(cell, governed->ledger_keys)
+	{
+		if (strcmp(lfirst(cell), error->constraint_name) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -198,20 +229,45 @@ find_state(const Governed *governed, const GuardedRow *row)
 }
 
 /*
+ * May the caller see key and state of the rows of a relation?
+ */
+static bool
+may_select(const Governed *governed, Oid relid)
+{
+	Oid			user = GetUserId();
+	AttrNumber	key;
+	AttrNumber	state;
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		return false;
+	if (pg_class_aclcheck(relid, user, ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	key = get_attnum(relid, governed->key_column);
+	state = get_attnum(relid, governed->state_column);
+	return key > InvalidAttrNumber && state > InvalidAttrNumber &&
+		pg_attribute_aclcheck(relid, key, user, ACL_SELECT) == ACLCHECK_OK &&
+		pg_attribute_aclcheck(relid, state, user, ACL_SELECT) == ACLCHECK_OK;
+}
+
+/*
  * May the caller see the row that is being judged?  As for referential
- * integrity, no value goes into an error that its reader could not select.
+ * integrity, no value goes into an error that its reader could not select.  The
+ * row of a partition can be selected through the tables above it, whose rights
+ * are then the ones that count.
  */
 static bool
 caller_may_see(const Governed *governed, Relation relation)
 {
-	Oid			relid = RelationGetRelid(relation);
-	Oid			user = GetUserId();
+	ListCell   *cell;
 
-	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
-		return false;
-	return pg_class_aclcheck(relid, user, ACL_SELECT) == ACLCHECK_OK ||
-		(pg_attribute_aclcheck(relid, governed->key_attno, user, ACL_SELECT) == ACLCHECK_OK &&
-		 pg_attribute_aclcheck(relid, governed->state_attno, user, ACL_SELECT) == ACLCHECK_OK);
+	if (may_select(governed, RelationGetRelid(relation)))
+		return true;
+	foreach(cell, governed->ancestors)
+	{
+		if (may_select(governed, lfirst_oid(cell)))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -334,30 +390,60 @@ read_ledger_fate(Governed *governed, Oid ledger, Datum key)
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	char	   *fate = NULL;
 
-	if (execute_as_ledger_owner(governed, LEDGER_FATE, ledger, &key, NULL, latest) > 0)
-		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (execute_as_ledger_owner(governed, LEDGER_ROW, ledger, &key, NULL, latest) > 0)
+		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 	UnregisterSnapshot(latest);
 	return fate;
 }
 
 /*
- * Raises 55000 unless the ledger row that was just inserted holds that fate.
- * Only a BEFORE trigger can have changed it; without one, nothing is read.
- * Connected to SPI.
+ * Is the ledger row, as LEDGER_ROW selects it, as it was to be written?
+ */
+static bool
+is_recorded(HeapTuple row, TupleDesc desc, const Datum *values, const char *nulls)
+{
+	for (int i = 1; i < 6; i++)
+	{
+		bool		isnull;
+		Datum		recorded = SPI_getbinval(row, desc, i, &isnull);
+		Form_pg_attribute column = TupleDescAttr(desc, i - 1);
+
+		if (isnull != (nulls[i] == 'n') ||
+			(!isnull && !datum_image_eq(recorded, values[i], column->attbyval, column->attlen)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Raises 55000 unless the ledger rows that were just inserted hold what was
+ * inserted, in all of our columns.  Only a BEFORE trigger can have changed it;
+ * without one, nothing is read.  Asked afterwards, since somebody's trigger on
+ * the table may have created it meanwhile.  Connected to SPI.
  */
 static void
-check_recorded(Governed *governed, Relation relation, Oid ledger_oid, Datum key, const char *fate)
+check_recorded(Governed *governed, Relation relation, Oid ledger_oid, int count,
+			   Datum *values, const char *nulls)
 {
 	Relation	ledger = relation_open(ledger_oid, NoLock);
 	bool		has_trigger = ledger->trigdesc != NULL && ledger->trigdesc->trig_insert_before_row;
-	const char *recorded;
+	Snapshot	latest;
+	uint64		found;
 
 	relation_close(ledger, NoLock);
 	if (!has_trigger)
 		return;
-	recorded = read_ledger_fate(governed, ledger_oid, key);
-	if (recorded == NULL || strcmp(recorded, fate) != 0)
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	found = execute_as_ledger_owner(governed, count == 1 ? LEDGER_ROW : LEDGER_ROWS, ledger_oid,
+									values, NULL, latest);
+	UnregisterSnapshot(latest);
+	if (found != count)
 		report_unrecorded(governed, relation);
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (!is_recorded(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls))
+			report_unrecorded(governed, relation);
+	}
 }
 
 /*
@@ -375,67 +461,153 @@ make_key_array(const Datum *keys, int count)
  * the error's detail names, which is in some language, but has the key in
  * parentheses.  Returns NULL if it names none.
  */
-static const char *
+static const Datum *
 conflicting_key(const Governed *governed, const Datum *keys, int count, const ErrorData *error)
 {
 	for (int i = 0; i < count; i++)
 	{
-		const char *key = key_text(governed, keys[i]);
-
 		if (count == 1 ||
-			(error->detail != NULL && strstr(error->detail, psprintf("=(%s)", key)) != NULL))
-			return key;
+			(error->detail != NULL &&
+			 strstr(error->detail, psprintf("=(%s)", key_text(governed, keys[i]))) != NULL))
+			return &keys[i];
 	}
 	return NULL;
 }
 
 /*
- * Records the fate that rows have got, all from the same state.  A ledger that
- * holds a fate for a key from an earlier row refuses it with its primary key,
- * which becomes PF002.
+ * Returns the fate that the ledger holds for a key, or NULL, read straight from
+ * the table by one of its indexes: the statement that should have written a
+ * row there has failed, and with it all that SPI could be asked.
+ */
+static char *
+look_up_fate(const Governed *governed, Oid ledger_oid, const char *index_name, Datum key)
+{
+	Oid			index = get_relname_relid(index_name, get_rel_namespace(ledger_oid));
+	Relation	ledger = table_open(ledger_oid, NoLock);
+	AttrNumber	key_attno = get_attnum(ledger_oid, governed->key_column);
+	AttrNumber	fate_attno = get_attnum(ledger_oid, "fate");
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	char	   *fate = NULL;
+	ScanKeyData scan_key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	if (OidIsValid(index) && key_attno > InvalidAttrNumber && fate_attno > InvalidAttrNumber)
+	{
+		ScanKeyEntryInitialize(&scan_key, 0, key_attno, BTEqualStrategyNumber, InvalidOid,
+							   TupleDescAttr(RelationGetDescr(ledger), key_attno - 1)->attcollation,
+							   get_opcode(governed->key_equality), key);
+		scan = systable_beginscan(ledger, index, true, latest, 1, &scan_key);
+		row = systable_getnext(scan);
+		if (HeapTupleIsValid(row))
+		{
+			bool		isnull;
+			Datum		value = heap_getattr(row, fate_attno, RelationGetDescr(ledger), &isnull);
+
+			fate = isnull ? NULL : TextDatumGetCString(value);
+		}
+		systable_endscan(scan);
+	}
+	UnregisterSnapshot(latest);
+	table_close(ledger, NoLock);
+	return fate;
+}
+
+/*
+ * Raises PF002 for a conflict on the ledger's key, of which the error tells;
+ * it is not of the rows any more, since the transaction has failed.
+ */
+pg_noreturn static void
+report_conflict(Governed *governed, Relation relation, Oid ledger, const Datum *keys, int count,
+				const char *from_state, const char *fate, const ErrorData *error)
+{
+	const Datum *key = conflicting_key(governed, keys, count, error);
+	Refusal		refusal = refuse(governed, relation, keys[0], from_state, fate);
+
+	if (refusal.key != NULL)
+	{
+		refusal.key = key == NULL ? NULL : key_text(governed, *key);
+		if (key != NULL)
+			refusal.ledger_fate = look_up_fate(governed, ledger, error->constraint_name, *key);
+	}
+	refusal.expected_state = from_state;
+	report_ledger_conflict(&refusal, governed->ledger);
+}
+
+/*
+ * Raises an error again that a ledger row met with.  What the user's own
+ * constraints on the ledger refuse is told with the row's values, which the
+ * caller gets to read only if he may read the ledger.
+ */
+pg_noreturn static void
+rethrow_for_caller(ErrorData *error, Oid ledger)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
+		(pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+		 check_enable_rls(ledger, InvalidOid, true) == RLS_ENABLED))
+		error->detail = NULL;
+	ReThrowError(error);
+}
+
+/*
+ * Executes an INSERT of count rows into the ledger, for rows that have got
+ * their fate from from_state (NULL: arrived with it).  Returns the number of
+ * rows inserted.  A ledger that holds a fate for a key from an earlier row
+ * refuses it with its primary key, which becomes PF002.  Connected to SPI.
+ *
+ * What an error shows is judged for the caller: his identity, which was switched
+ * when it was raised, is put back first.
+ */
+static uint64
+insert_into_ledger(Governed *governed, Relation relation, KeptStatement statement, Oid ledger,
+				   Datum *values, const char *nulls, const Datum *keys, int count,
+				   const char *from_state, const char *fate)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile uint64 inserted = 0;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	PG_TRY();
+	{
+		inserted = execute_as_ledger_owner(governed, statement, ledger, values, nulls,
+										   InvalidSnapshot);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		SetUserIdAndSecContext(user, security);
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (is_ledger_conflict(error, governed))
+			report_conflict(governed, relation, ledger, keys, count, from_state, fate, error);
+		rethrow_for_caller(error, ledger);
+	}
+	PG_END_TRY();
+	return inserted;
+}
+
+/*
+ * Records the fate that rows have got, all from the same state.
  */
 static void
 record_assignments(Governed *governed, Relation relation, const Datum *keys, int count,
 				   const char *from_state, const char *fate)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Oid			ledger = governed_ledger(governed, false);
+	Oid			ledger = check_sound(governed, relation);
 	bool		single = count == 1;
 	Datum		values[6];
 	char		nulls[7];
 
 	fill_ledger_row(single ? keys[0] : make_key_array(keys, count), from_state, fate, values, nulls);
 	SPI_connect();
-	PG_TRY();
-	{
-		if (execute_as_ledger_owner(governed, single ? LEDGER_INSERT : LEDGER_BATCH, ledger,
-									values, nulls, InvalidSnapshot) != count)
-			report_unrecorded(governed, relation);
-		if (single)
-			check_recorded(governed, relation, ledger, keys[0], fate);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-		Refusal		refusal;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		if (!is_ledger_conflict(error, governed))
-			PG_RE_THROW();
-
-		/*
-		 * The transaction has failed: nothing can be read any more, so which
-		 * fate the ledger holds is not told here; verify_fates tells it.
-		 */
-		FlushErrorState();
-		refusal = refuse(governed, relation, keys[0], from_state, fate);
-		if (refusal.key != NULL)
-			refusal.key = conflicting_key(governed, keys, count, error);
-		refusal.expected_state = from_state;
-		report_ledger_conflict(&refusal, governed->ledger);
-	}
-	PG_END_TRY();
+	if (insert_into_ledger(governed, relation, single ? LEDGER_INSERT : LEDGER_BATCH, ledger,
+						   values, nulls, keys, count, from_state, fate) != count)
+		report_unrecorded(governed, relation);
+	check_recorded(governed, relation, ledger, count, values, nulls);
 	SPI_finish();
 }
 
@@ -538,6 +710,7 @@ add_to_batch(const Governed *governed, const GuardedRow *row,
 	FateBatch  *batch = current_batch;
 
 	if (batch == NULL || batch->relid != governed->relid || batch->count == batch->room ||
+		!governed->judged || governed->problems != NIL ||
 		batch->trigger_depth != trigger_depth() ||
 		batch->subtransaction != GetCurrentSubTransactionId() ||
 		strcmp(batch->from_state, from_state) != 0 || strcmp(batch->fate, fate) != 0)
@@ -597,14 +770,14 @@ record_together(Governed *governed, Relation relation, const char *from_state, c
 static void
 record_import(Governed *governed, Relation relation, const GuardedRow *row, const char *fate)
 {
-	Oid			ledger = governed_ledger(governed, false);
+	Oid			ledger = check_sound(governed, relation);
 	Datum		values[6];
 	char		nulls[7];
 
 	fill_ledger_row(row->key, NULL, fate, values, nulls);
 	SPI_connect();
-	if (execute_as_ledger_owner(governed, LEDGER_IMPORT, ledger, values, nulls,
-								InvalidSnapshot) == 0)
+	if (insert_into_ledger(governed, relation, LEDGER_IMPORT, ledger, values, nulls, &row->key, 1,
+						   NULL, fate) == 0)
 	{
 		char	   *recorded = read_ledger_fate(governed, ledger, row->key);
 
@@ -618,7 +791,7 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 		}
 	}
 	else
-		check_recorded(governed, relation, ledger, row->key, fate);
+		check_recorded(governed, relation, ledger, 1, values, nulls);
 	SPI_finish();
 }
 
@@ -748,6 +921,7 @@ judge_row(Governed *governed, void *argument)
 	GuardedRow	row;
 	GuardedRow	new_row;
 
+	check_readable(governed, call->tg_relation);
 	read_row(governed, call->tg_trigslot, &row);
 	if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
 		judge_insert(governed, call->tg_relation, &row);

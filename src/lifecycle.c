@@ -23,6 +23,9 @@
 #include "errors.h"
 #include "lifecycle.h"
 
+/* How many states a lifecycle may have */
+#define MAX_STATES 1000
+
 /* An edge of the graph; without a target, only the mention of a state. */
 typedef struct Edge
 {
@@ -211,7 +214,8 @@ add_target(Lifecycle *lifecycle, LifecycleState *state, int target)
 }
 
 /*
- * Builds a lifecycle from edges; raises 22023 for one without a fate.
+ * Builds a lifecycle from edges; raises 22023 for one without a fate, and 54000
+ * for one with more states than there may be.
  */
 static Lifecycle *
 build(const EdgeList *list)
@@ -220,6 +224,11 @@ build(const EdgeList *list)
 	int			fates = 0;
 
 	number_states(lifecycle, list);
+	if (lifecycle->nstates > MAX_STATES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("invalid lifecycle: it has %d states, and may have %d",
+						lifecycle->nstates, MAX_STATES)));
 	for (int i = 0; i < list->count; i++)
 	{
 		const Edge *edge = &list->edges[i];
@@ -245,7 +254,8 @@ build(const EdgeList *list)
 
 /*
  * Parses a state graph.  Raises 22023 for JSON of another shape, an empty
- * name, a state that leads to itself, and a graph without a fate.
+ * name, a state that leads to itself, and a graph without a fate, 54000 for one
+ * with too many states.
  */
 Lifecycle *
 lifecycle_parse(Jsonb *graph)

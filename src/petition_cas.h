@@ -8,6 +8,9 @@
 #ifndef PETITION_CAS_H
 #define PETITION_CAS_H
 
+/* How many bytes petition_cas.actor may have */
+#define ACTOR_LIMIT 1000
+
 /* petition_cas.actor; never NULL once the module is loaded, empty by default */
 extern char *petition_cas_actor;
 
@@ -16,5 +19,7 @@ extern bool petition_cas_allow_unguard;
 
 /* Is the DDL that is being executed ours?  Set around it by govern.c alone. */
 extern bool petition_cas_own_ddl;
+
+extern void check_setting(const char *name, const char *value, int limit);
 
 #endif							/* PETITION_CAS_H */

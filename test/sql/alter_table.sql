@@ -101,8 +101,10 @@ SELECT told($$ SELECT compare_and_swap(NULL::cases, '1', 'open', 'closed') $$);
 ROLLBACK;
 SELECT (compare_and_swap(NULL::cases, '1', 'open', 'closed')).state;
 
--- Types that go on working.
+-- Types that go on working, once the ledger has them too.
 ALTER TABLE cases ALTER id TYPE bigint;
+SELECT told($$ SELECT (compare_and_swap(NULL::cases, '2', 'open', 'closed')).state $$);
+ALTER TABLE cases_fates ALTER id TYPE bigint;
 SELECT told($$ SELECT (compare_and_swap(NULL::cases, '2', 'open', 'closed')).state $$);
 SELECT told($$ SELECT try_compare_and_swap(NULL::cases, '2', 'open', 'closed') $$);
 SELECT told($$ INSERT INTO cases (id) VALUES (5000000000) $$);

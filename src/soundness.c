@@ -1,0 +1,917 @@
+/*-------------------------------------------------------------------------
+ *
+ * soundness.c
+ *	  What a sound governed table and a sound ledger are: one list of problems.
+ *
+ * Everybody who judges a table asks here, and each forgives something else:
+ *
+ *	- govern asks of a table before it has triggers (table_problems), and of a
+ *	  ledger that it takes over, whose triggers it creates anew
+ *	  (ledger_problems).  It forgives nothing else: each problem has the
+ *	  SQLSTATE with which it refuses it.
+ *	- The guard, and the swaps, ask before a fate is written (check_sound).
+ *	  They forgive nothing: where a second fate, a lost or a wrong record would
+ *	  be possible, there is no fate.  What was found is remembered until one of
+ *	  the relations that it rests on is invalidated, so that it costs a call
+ *	  nothing.
+ *	- The event triggers ask after a command on a table or a ledger
+ *	  (governed_problems).  They forgive what was so before the command: a
+ *	  restore builds a table step by step, and whoever repairs one need not do
+ *	  it in one command.  A plain CREATE TRIGGER is forgiven what is passing: a
+ *	  trigger that does not fire always yet, others of ours that are missing, a
+ *	  key without an index, a ledger that is not there or has no primary key.
+ *	- verify_fates tells all of it, and what is merely imprudent as well
+ *	  (imprudences): rights of others on the ledger, triggers and unique indexes
+ *	  of the user's on it, event triggers that are off.  Such things can hinder,
+ *	  or forge a record by whoever was given the right; they can give no second
+ *	  fate.
+ *
+ * A BEFORE INSERT trigger on the ledger is among the imprudent ones: what it
+ * left is read back and compared (guard.c).
+ *
+ * All that is returned is allocated in the current memory context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "soundness.h"
+
+/* The columns of a ledger after the key, in their order */
+const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
+	{"from_state", TEXTOID, false},
+	{"fate", TEXTOID, true},
+	{"assigned_at", TIMESTAMPTZOID, true},
+	{"assigned_by", TEXTOID, true},
+	{"transaction_id", XID8OID, true}
+};
+
+/*
+ * Adds a problem to the list.
+ */
+static void
+add_problem(List **problems, int sqlerrcode, const char *hint, char *text)
+{
+	Problem    *problem = palloc0(sizeof(Problem));
+
+	problem->text = text;
+
+	problem->sqlerrcode = sqlerrcode;
+	problem->hint = hint;
+	*problems = lappend(*problems, problem);
+}
+
+/*
+ * Marks the problem that was added last as one that a restore leaves behind
+ * between two of its commands.
+ */
+static void
+mark_passing(List *problems)
+{
+	((Problem *) llast(problems))->passing = true;
+}
+
+static void
+add_imprudence(List **problems, char *text)
+{
+	add_problem(problems, 0, NULL, psprintf("imprudent: %s", text));
+	((Problem *) llast(*problems))->imprudent = true;
+}
+
+/* ----------------------------------------------------------------------
+ * Keys
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the type, a domain's base type, by whose values a key is known, and
+ * its type modifier.
+ */
+Oid
+key_base_type(Form_pg_attribute key, int32 *typmod)
+{
+	*typmod = key->atttypmod;
+	return getBaseTypeAndTypmod(key->atttypid, typmod);
+}
+
+/*
+ * Is the index a valid, immediate, total unique index on that column alone, by
+ * the column type's own equality?
+ */
+static bool
+is_key_index(Relation index, Form_pg_attribute key)
+{
+	Form_pg_index form = index->rd_index;
+	Oid			equality = lookup_type_cache(getBaseType(key->atttypid), TYPECACHE_EQ_OPR)->eq_opr;
+
+	return index->rd_rel->relam == BTREE_AM_OID && form->indisunique &&
+		form->indisvalid && form->indisready && form->indislive && form->indimmediate &&
+		form->indnkeyatts == 1 && form->indkey.values[0] == key->attnum &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+		index->rd_indcollation[0] == key->attcollation &&
+		get_opfamily_member(index->rd_opfamily[0], index->rd_opcintype[0], index->rd_opcintype[0],
+							BTEqualStrategyNumber) == equality;
+}
+
+/*
+ * Returns the OIDs of the indexes that make a column of the relation a key.
+ */
+static List *
+key_indexes(Relation relation, AttrNumber attno)
+{
+	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(relation))
+	{
+		Relation	index = try_relation_open(lfirst_oid(cell), AccessShareLock);
+
+		if (index == NULL)
+			continue;
+		if (is_key_index(index, key))
+			found = lappend_oid(found, RelationGetRelid(index));
+		relation_close(index, AccessShareLock);
+	}
+	return found;
+}
+
+/*
+ * Has the relation a column of that name that is a key, by an index other than
+ * the one excepted (InvalidOid: by any)?
+ */
+bool
+has_key_index(Relation relation, const char *column, Oid except)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+
+	return attno > 0 && list_delete_oid(key_indexes(relation, attno), except) != NIL;
+}
+
+/* ----------------------------------------------------------------------
+ * The table
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Has the relation an inheritance child, of whatever kind?  A partitioned
+ * table's partitions are none.
+ */
+static bool
+has_children(Relation relation)
+{
+	return relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+		relation->rd_rel->relhassubclass &&
+		find_inheritance_children(RelationGetRelid(relation), NoLock) != NIL;
+}
+
+/*
+ * Looks at what kind of relation it is; returns false for one that has nothing
+ * else to be looked at.
+ */
+static bool
+find_kind_problems(List **problems, Relation relation)
+{
+	char		relkind = relation->rd_rel->relkind;
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+	{
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, "Govern the table below it.",
+					pstrdup("it is not a table"));
+		return false;
+	}
+	if (IsSystemRelation(relation))
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+					pstrdup("it is a system catalog"));
+	if (RelationUsesLocalBuffers(relation))
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+					"Nobody else can decide on its rows, and nothing of it stays.",
+					pstrdup("it is a temporary table"));
+	if (relation->rd_rel->relispartition)
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+					"Govern the partitioned table that it belongs to.",
+					pstrdup("it is a partition"));
+	else if (has_superclass(RelationGetRelid(relation)) || has_children(relation))
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
+					pstrdup("it is an inheritance parent or child"));
+	if (is_ledger(relation))
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL, pstrdup("it is a ledger"));
+	return true;
+}
+
+/*
+ * Returns the column of that name, or NULL, and the problem that it is not
+ * there.
+ */
+static Form_pg_attribute
+find_column(List **problems, Relation relation, const char *what, const char *column)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+
+	if (attno > InvalidAttrNumber)
+		return TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	add_problem(problems, ERRCODE_UNDEFINED_COLUMN,
+				"Give the columns to govern as key_column and state_column.",
+				psprintf("%s column \"%s\" does not exist", what, column));
+	return NULL;
+}
+
+static void
+find_key_problems(List **problems, Relation relation, const char *column)
+{
+	Form_pg_attribute key = find_column(problems, relation, "key", column);
+
+	if (key == NULL)
+		return;
+	if (!has_key_index(relation, column, InvalidOid))
+	{
+		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
+					psprintf("key column \"%s\" has no unique index of its own", column));
+		mark_passing(*problems);
+	}
+	if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
+	{
+		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.",
+							 quote_identifier(column)),
+					psprintf("key column \"%s\" may be null", column));
+		mark_passing(*problems);
+	}
+	if (is_ledger_column(column))
+		add_problem(problems, ERRCODE_DUPLICATE_COLUMN, "Rename the key column.",
+					psprintf("key column \"%s\" has the name of a column of the ledger", column));
+}
+
+/*
+ * Adds the problem that a state column cannot hold a state of the lifecycle.
+ */
+static void
+find_misfit(List **problems, Form_pg_attribute column, const LifecycleState *state)
+{
+	if (get_typtype(column->atttypid) == TYPTYPE_ENUM)
+	{
+		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(column->atttypid),
+								   CStringGetDatum(state->name)))
+			add_problem(problems, ERRCODE_INVALID_PARAMETER_VALUE,
+						"Add it with ALTER TYPE ... ADD VALUE first.",
+						psprintf("state \"%s\" of the lifecycle is no value of enum %s",
+								 state->name, format_type_be(column->atttypid)));
+	}
+	else if (column->atttypmod >= VARHDRSZ &&
+			 pg_mbstrlen_with_len(state->name, state->length) > column->atttypmod - VARHDRSZ)
+		add_problem(problems, ERRCODE_INVALID_PARAMETER_VALUE,
+					"Make the column longer, or the names of the states shorter.",
+					psprintf("state \"%s\" of the lifecycle is too long for state column \"%s\"",
+							 state->name, NameStr(column->attname)));
+}
+
+/*
+ * Looks at the state column, and whether it can hold every state of the
+ * lifecycle, which is given as its JSON.
+ */
+static void
+find_state_problems(List **problems, Relation relation, const char *column, const char *graph)
+{
+	Form_pg_attribute state = find_column(problems, relation, "state", column);
+	Lifecycle  *lifecycle;
+
+	if (state == NULL)
+		return;
+	if (!is_supported_state_type(state->atttypid))
+	{
+		add_problem(problems, ERRCODE_DATATYPE_MISMATCH,
+					"A state column is of type text, varchar or an enum.",
+					psprintf("state column \"%s\" is of type %s", column,
+							 format_type_be(state->atttypid)));
+		return;
+	}
+	if (state->attgenerated != '\0')
+		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+					psprintf("state column \"%s\" is generated", column));
+	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																   CStringGetDatum(graph))));
+	for (int i = 0; i < lifecycle->nstates; i++)
+		find_misfit(problems, state, &lifecycle->states[i]);
+}
+
+/*
+ * Returns the problems of a table (the topmost one, of a partitioned one) that
+ * is governed, or is to be, as guard says; those of its triggers are not among
+ * them.
+ */
+List *
+table_problems(Relation relation, const GuardTrigger *guard)
+{
+	List	   *problems = NIL;
+
+	if (!find_kind_problems(&problems, relation))
+		return problems;
+	find_key_problems(&problems, relation, guard->key_column);
+	find_state_problems(&problems, relation, guard->state_column, guard->graph);
+	return problems;
+}
+
+/* ----------------------------------------------------------------------
+ * Triggers
+ * ----------------------------------------------------------------------
+ */
+
+static void
+find_trigger_problem(List **problems, Relation relation, const char *name, const char *function,
+					 int16 type)
+{
+	const char *problem = trigger_problem(relation, name, function, type);
+
+	if (problem == NULL)
+		return;
+	add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+				psprintf("trigger \"%s\" of relation \"%s\" %s",
+						 name, RelationGetRelationName(relation), problem));
+	if (problem == TRIGGER_MISSING || problem == TRIGGER_NOT_ALWAYS)
+		mark_passing(*problems);
+}
+
+/*
+ * Looks at the triggers of a table and at the guards of all its partitions;
+ * adds the OIDs of these to *watched.
+ */
+static void
+find_guard_problems(List **problems, Relation relation, List **watched)
+{
+	ListCell   *cell;
+
+	find_trigger_problem(problems, relation, TRUNCATE_TRIGGER, "guard_truncate",
+						 TRUNCATE_TRIGGER_TYPE);
+	find_trigger_problem(problems, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach(cell, find_all_inheritors(RelationGetRelid(relation), AccessShareLock, NULL))
+	{
+		Oid			relid = lfirst_oid(cell);
+		Relation	partition;
+
+		if (relid == RelationGetRelid(relation))
+			continue;
+		partition = relation_open(relid, NoLock);
+		find_trigger_problem(problems, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+						psprintf("partition \"%s\" is a foreign table",
+								 RelationGetRelationName(partition)));
+		relation_close(partition, AccessShareLock);
+		*watched = lappend_oid(*watched, relid);
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * The ledger
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Is it the name of a column that every ledger has, apart from the key?
+ */
+bool
+is_ledger_column(const char *column)
+{
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+	{
+		if (strcmp(ledger_columns[i].name, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Adds a problem of a ledger.
+ */
+static void
+add_misfit(List **problems, Relation ledger, const char *hint, const char *text)
+{
+	add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				psprintf("ledger \"%s\" %s", RelationGetRelationName(ledger), text));
+}
+
+/*
+ * Looks at the columns of a ledger that are the same in each.
+ */
+static void
+find_ledger_column_problems(List **problems, Relation ledger)
+{
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+	{
+		const LedgerColumn *wanted = &ledger_columns[i];
+		AttrNumber	attno = get_attnum(RelationGetRelid(ledger), wanted->name);
+		Form_pg_attribute found;
+
+		if (attno <= InvalidAttrNumber)
+		{
+			add_misfit(problems, ledger, NULL, psprintf("has no column \"%s\"", wanted->name));
+			continue;
+		}
+		found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
+		if (found->atttypid != wanted->type || found->atttypmod != -1)
+			add_misfit(problems, ledger, NULL,
+					   psprintf("has a column \"%s\" of type %s instead of %s", wanted->name,
+								format_type_with_typemod(found->atttypid, found->atttypmod),
+								format_type_be(wanted->type)));
+		if (found->attgenerated != '\0' || found->attidentity != '\0')
+			add_misfit(problems, ledger, NULL,
+					   psprintf("has a generated column \"%s\"", wanted->name));
+		if (wanted->not_null != column_is_not_null(RelationGetDescr(ledger), attno))
+			add_misfit(problems, ledger, NULL,
+					   psprintf(wanted->not_null ? "has a column \"%s\" that may be null" :
+								"has a column \"%s\" that may not be null", wanted->name));
+	}
+}
+
+/*
+ * Looks at the key of a ledger, which has to tell apart just what the table's
+ * own key does.
+ */
+static void
+find_ledger_key_problems(List **problems, Relation ledger, Form_pg_attribute key)
+{
+	const char *name = NameStr(key->attname);
+	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), name);
+	int32		typmod;
+	Oid			type = key_base_type(key, &typmod);
+	Form_pg_attribute found;
+
+	if (attno <= InvalidAttrNumber)
+	{
+		add_misfit(problems, ledger,
+				   "If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.",
+				   psprintf("has no key column \"%s\"", name));
+		return;
+	}
+	found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
+	if (found->attcollation != key->attcollation)
+		add_misfit(problems, ledger, NULL,
+				   psprintf("has a key column \"%s\" of another collation than the table", name));
+	if (found->atttypid != type || found->atttypmod != typmod)
+		add_misfit(problems, ledger, NULL,
+				   psprintf("has a key column \"%s\" of another type than the table (%s, not %s)",
+							name, format_type_with_typemod(found->atttypid, found->atttypmod),
+							format_type_with_typemod(type, typmod)));
+	if (found->attgenerated != '\0')
+		add_misfit(problems, ledger, NULL, psprintf("has a generated column \"%s\"", name));
+	if (!column_is_not_null(RelationGetDescr(ledger), attno))
+	{
+		add_misfit(problems, ledger, NULL, psprintf("has a key column \"%s\" that may be null", name));
+		mark_passing(*problems);
+	}
+	if (!has_key_index(ledger, name, InvalidOid))
+	{
+		add_misfit(problems, ledger, NULL, psprintf("has no primary key on \"%s\"", name));
+		mark_passing(*problems);
+	}
+}
+
+/*
+ * Returns the problems of a relation as the ledger of a table (the topmost one,
+ * of a partitioned one); those of its triggers are not among them.
+ */
+List *
+ledger_problems(Relation ledger, Relation relation, const char *key_column)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
+	List	   *problems = NIL;
+
+	if (ledger->rd_rel->relkind != RELKIND_RELATION)
+	{
+		add_misfit(&problems, ledger, NULL, "is not an ordinary table");
+		return problems;
+	}
+	if (OidIsValid(ledger->rd_rel->reloftype) || ledger->rd_rel->relispartition ||
+		has_superclass(RelationGetRelid(ledger)) || has_children(ledger))
+		add_misfit(&problems, ledger, NULL,
+				   "is a typed table, a partition, or an inheritance parent or child");
+	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		add_misfit(&problems, ledger, NULL, "is not logged: a crash would empty it");
+	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
+		add_misfit(&problems, ledger, NULL, "belongs to another role than the table");
+	if (ledger->rd_rules != NULL)
+		add_misfit(&problems, ledger, "Drop the rules.", "has rules");
+	find_ledger_column_problems(&problems, ledger);
+	if (attno > InvalidAttrNumber)
+		find_ledger_key_problems(&problems, ledger,
+								 TupleDescAttr(RelationGetDescr(relation), attno - 1));
+	return problems;
+}
+
+/* ----------------------------------------------------------------------
+ * Table and ledger
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Opens the ledger of a table, whose guard names it, if it is there; else
+ * returns NULL.
+ */
+static Relation
+open_ledger(Relation relation, const char *ledger)
+{
+	Oid			relid = get_relname_relid(ledger, RelationGetNamespace(relation));
+
+	return OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+}
+
+/*
+ * Adds the problems of a ledger and of its triggers, or that it is not there.
+ * *watched gets the OIDs of what this rests on, and *keys the names of the
+ * ledger's unique indexes on its key.
+ */
+static void
+find_ledger_problems(List **problems, Relation relation, const GuardTrigger *guard,
+					 Oid *ledger_oid, List **watched, List **keys)
+{
+	Relation	ledger = open_ledger(relation, guard->ledger);
+	AttrNumber	attno;
+	ListCell   *cell;
+
+	if (ledger == NULL)
+	{
+		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					psprintf("ledger \"%s.%s\" is missing",
+							 get_namespace_name(RelationGetNamespace(relation)), guard->ledger));
+		mark_passing(*problems);
+		return;
+	}
+	*problems = list_concat(*problems, ledger_problems(ledger, relation, guard->key_column));
+	if (ledger->rd_rel->relkind == RELKIND_RELATION)
+	{
+		find_trigger_problem(problems, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
+		find_trigger_problem(problems, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger",
+							 TRUNCATE_TRIGGER_TYPE);
+	}
+
+	*ledger_oid = RelationGetRelid(ledger);
+	*watched = lappend_oid(*watched, RelationGetRelid(ledger));
+	attno = get_attnum(RelationGetRelid(ledger), guard->key_column);
+	if (attno > InvalidAttrNumber)
+	{
+		foreach(cell, key_indexes(ledger, attno))
+		{
+			char	   *name = get_rel_name(lfirst_oid(cell));
+
+			*watched = lappend_oid(*watched, lfirst_oid(cell));
+			if (name != NULL)
+				*keys = lappend(*keys, name);
+		}
+	}
+	relation_close(ledger, AccessShareLock);
+}
+
+/*
+ * Returns the problems of a table that has a guard: its own, its triggers', its
+ * ledger's.  The table is the topmost one, of a partitioned one.
+ */
+List *
+governed_problems(Relation relation)
+{
+	GuardTrigger guard;
+	List	   *problems;
+	List	   *watched = NIL;
+	List	   *keys = NIL;
+	Oid			ledger;
+
+	if (!read_guard(relation, &guard))
+	{
+		problems = NIL;
+		add_problem(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					psprintf("trigger \"%s\" of relation \"%s\" is not the one that govern creates",
+							 GUARD_TRIGGER, RelationGetRelationName(relation)));
+		return problems;
+	}
+	problems = table_problems(relation, &guard);
+	find_guard_problems(&problems, relation, &watched);
+	find_ledger_problems(&problems, relation, &guard, &ledger, &watched, &keys);
+	return problems;
+}
+
+/* ----------------------------------------------------------------------
+ * What is imprudent
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Adds the rights that an access control list gives to others than the owner,
+ * apart from reading.
+ */
+static void
+find_rights(List **problems, Relation ledger, const Acl *acl, const char *on)
+{
+	static const struct
+	{
+		AclMode		mode;
+		const char *name;
+	}			rights[] = {
+		{ACL_INSERT, "INSERT"}, {ACL_UPDATE, "UPDATE"}, {ACL_DELETE, "DELETE"},
+		{ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"}, {ACL_TRIGGER, "TRIGGER"}
+	};
+
+	for (int i = 0; i < ACL_NUM(acl); i++)
+	{
+		const AclItem *item = &ACL_DAT(acl)[i];
+		const char *grantee = item->ai_grantee == ACL_ID_PUBLIC ? "public" :
+		GetUserNameFromId(item->ai_grantee, true);
+
+		if (item->ai_grantee == ledger->rd_rel->relowner)
+			continue;
+		for (int j = 0; j < lengthof(rights); j++)
+		{
+			if (ACLITEM_GET_PRIVS(*item) & rights[j].mode)
+				add_imprudence(problems, psprintf("role \"%s\" has the right %s on %s \"%s\"",
+												  grantee ? grantee : "(dropped)", rights[j].name,
+												  on, RelationGetRelationName(ledger)));
+		}
+	}
+}
+
+/*
+ * Adds the rights of others on a ledger and on its columns.
+ */
+static void
+find_all_rights(List **problems, Relation ledger)
+{
+	bool		isnull;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(ledger)));
+	Datum		acl;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	if (!isnull)
+		find_rights(problems, ledger, DatumGetAclP(acl), "ledger");
+	ReleaseSysCache(tuple);
+
+	for (AttrNumber attno = 1; attno <= RelationGetNumberOfAttributes(ledger); attno++)
+	{
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(ledger)),
+								Int16GetDatum(attno));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		acl = SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attacl, &isnull);
+		if (!isnull)
+			find_rights(problems, ledger, DatumGetAclP(acl), "a column of ledger");
+		ReleaseSysCache(tuple);
+	}
+}
+
+/*
+ * Adds the user's triggers on a ledger that see its new rows.
+ */
+static void
+find_user_triggers(List **problems, Relation ledger)
+{
+	int			count = ledger->trigdesc ? ledger->trigdesc->numtriggers : 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const Trigger *trigger = &ledger->trigdesc->triggers[i];
+
+		if (trigger->tgisinternal || !TRIGGER_FOR_INSERT(trigger->tgtype))
+			continue;
+		add_imprudence(problems, psprintf(TRIGGER_FOR_BEFORE(trigger->tgtype) ?
+										  "trigger \"%s\" fires before each row of ledger \"%s\" is stored" :
+										  "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
+										  trigger->tgname, RelationGetRelationName(ledger)));
+	}
+}
+
+/*
+ * Adds the user's unique indexes and exclusion constraints on a ledger.
+ */
+static void
+find_user_indexes(List **problems, Relation ledger, const char *key_column)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
+	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(ledger))
+	{
+		Relation	index = try_relation_open(lfirst_oid(cell), AccessShareLock);
+
+		if (index == NULL)
+			continue;
+		if ((index->rd_index->indisunique || index->rd_index->indisexclusion) &&
+			!list_member_oid(keys, lfirst_oid(cell)))
+			add_imprudence(problems, psprintf("index \"%s\" of ledger \"%s\" can refuse a fate",
+											  RelationGetRelationName(index),
+											  RelationGetRelationName(ledger)));
+		relation_close(index, AccessShareLock);
+	}
+}
+
+/*
+ * Adds the event triggers of ours that are missing or do not fire.
+ */
+static void
+find_event_triggers(List **problems)
+{
+	static const struct
+	{
+		const char *function;
+		const char *name;
+	}			wanted[] = {
+		{"guard_start", "petition_cas_start"},
+		{"guard_ddl", "petition_cas_ddl"},
+		{"guard_drop", "petition_cas_drop"}
+	};
+	Relation	event_triggers = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(event_triggers, InvalidOid, false, NULL, 0, NULL);
+	bool		fires[lengthof(wanted)] = {false};
+	HeapTuple	row;
+
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_event_trigger form = (Form_pg_event_trigger) GETSTRUCT(row);
+
+		for (int i = 0; i < lengthof(wanted); i++)
+		{
+			if (form->evtenabled == TRIGGER_FIRES_ALWAYS &&
+				is_own_function(form->evtfoid, wanted[i].function))
+				fires[i] = true;
+		}
+	}
+	systable_endscan(scan);
+	table_close(event_triggers, AccessShareLock);
+	for (int i = 0; i < lengthof(wanted); i++)
+	{
+		if (!fires[i])
+			add_imprudence(problems, psprintf("event trigger \"%s\" is missing or does not fire always",
+											  wanted[i].name));
+	}
+}
+
+/*
+ * Returns what is imprudent about a table that has a guard.
+ */
+List *
+imprudences(Relation relation)
+{
+	GuardTrigger guard;
+	Relation	ledger;
+	List	   *problems = NIL;
+
+	find_event_triggers(&problems);
+	if (!read_guard(relation, &guard) || (ledger = open_ledger(relation, guard.ledger)) == NULL)
+		return problems;
+	if (ledger->rd_rel->relkind == RELKIND_RELATION)
+	{
+		find_all_rights(&problems, ledger);
+		find_user_triggers(&problems, ledger);
+		find_user_indexes(&problems, ledger, guard.key_column);
+	}
+	relation_close(ledger, AccessShareLock);
+	return problems;
+}
+
+/* ----------------------------------------------------------------------
+ * Judged at use
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Adds the problems of a table and its ledger, given the topmost table, and of
+ * the guard of the partition that is being worked on, if it is one.
+ */
+static void
+find_all_problems(List **problems, Governed *governed, Relation relation, Relation root,
+				  List **watched, List **keys)
+{
+	GuardTrigger guard;
+
+	if (!read_guard(root, &guard))
+	{
+		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					psprintf("relation \"%s\", which it is a partition of, is not governed",
+							 RelationGetRelationName(root)));
+		return;
+	}
+	*problems = table_problems(root, &guard);
+	if (root == relation)
+		find_guard_problems(problems, root, watched);
+	else
+		find_trigger_problem(problems, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+	find_ledger_problems(problems, root, &guard, &governed->ledger_oid, watched, keys);
+}
+
+/*
+ * Copies what was found into a governed relation's judgement; *watched becomes
+ * the array that end_judgement wants.
+ */
+static void
+keep_findings(Governed *governed, const List *problems, const List *keys, const List *oids,
+			  Oid **watched)
+{
+	MemoryContext caller = MemoryContextSwitchTo(governed->judgement);
+	ListCell   *cell;
+	int			count = 0;
+
+	governed->problems = NIL;
+	foreach(cell, problems)
+		governed->problems = lappend(governed->problems, pstrdup(((Problem *) lfirst(cell))->text));
+	governed->ledger_keys = NIL;
+	foreach(cell, keys)
+		governed->ledger_keys = lappend(governed->ledger_keys, pstrdup(lfirst(cell)));
+	*watched = palloc(Max(1, list_length(oids)) * sizeof(Oid));
+	foreach(cell, oids)
+		(*watched)[count++] = lfirst_oid(cell);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Judges a governed relation and remembers what it found.  The topmost table of
+ * a partition is locked as the server does it to check a partition's bounds.
+ */
+static void
+judge(Governed *governed, Relation relation)
+{
+	uint64		begun = begin_judgement(governed);
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "petition_cas judging",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(work);
+	Relation	root = relation;
+	List	   *problems = NIL;
+	List	   *keys = NIL;
+	List	   *oids = NIL;
+	Oid		   *watched;
+
+	governed->ledger_oid = InvalidOid;
+	if (governed->root != governed->relid)
+		root = try_relation_open(governed->root, AccessShareLock);
+	if (root == NULL)
+		add_problem(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					pstrdup("the table that it is a partition of is gone"));
+	else
+		find_all_problems(&problems, governed, relation, root, &oids, &keys);
+	if (root != NULL && root != relation)
+		relation_close(root, AccessShareLock);
+
+	keep_findings(governed, problems, keys, oids, &watched);
+	end_judgement(governed, begun, watched, list_length(oids));
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(work);
+}
+
+/*
+ * Returns the ledger of a governed relation that may be given a fate.  Raises
+ * 55000 with the problems of one that is unsound; 42P01 if its ledger is gone,
+ * and 42501 if that belongs to another role.  Asked before each fate; looked at
+ * just the first time, and again after an invalidation of what it rests on.
+ */
+Oid
+check_sound(Governed *governed, Relation relation)
+{
+	Oid			ledger = governed_ledger(governed, false);
+
+	if (governed->judged && governed->problems == NIL && governed->ledger_oid == ledger)
+		return ledger;
+	(void) ledger_owner(ledger, governed->ledger, governed->root, governed->relation);
+	judge(governed, relation);
+	if (governed->problems != NIL)
+		report_unsound(relation, governed->problems);
+	return ledger;
+}
+
+/*
+ * Raises 55000 with its problems for a governed relation whose rows cannot be
+ * judged at all, since a column is gone or of a type that nothing can be done
+ * with.
+ */
+void
+check_readable(Governed *governed, Relation relation)
+{
+	if (governed->readable)
+		return;
+	judge(governed, relation);
+	report_unsound(relation, governed->problems);
+}

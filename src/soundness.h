@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * soundness.h
+ *	  What a sound governed table and a sound ledger are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PETITION_CAS_SOUNDNESS_H
+#define PETITION_CAS_SOUNDNESS_H
+
+#include "postgres.h"
+
+#include "governed.h"
+
+/* Something that is not as it should be with a table or its ledger */
+typedef struct Problem
+{
+	char	   *text;			/* as verify_fates tells it */
+	int			sqlerrcode;		/* with which govern refuses it */
+	const char *hint;			/* what govern advises, or NULL */
+	bool		imprudent;		/* it is told, and stops nobody */
+	bool		passing;		/* a restore leaves it so between commands */
+} Problem;
+
+/* A column of a ledger, apart from the key */
+typedef struct LedgerColumn
+{
+	const char *name;
+	Oid			type;
+	bool		not_null;
+} LedgerColumn;
+
+#define LEDGER_COLUMNS 5
+extern const LedgerColumn ledger_columns[LEDGER_COLUMNS];
+
+extern bool is_ledger_column(const char *column);
+extern bool has_key_index(Relation relation, const char *column, Oid except);
+extern Oid	key_base_type(Form_pg_attribute key, int32 *typmod);
+
+extern List *table_problems(Relation relation, const GuardTrigger *guard);
+extern List *ledger_problems(Relation ledger, Relation relation, const char *key_column);
+extern List *governed_problems(Relation relation);
+extern List *imprudences(Relation relation);
+
+extern void check_readable(Governed *governed, Relation relation);
+extern Oid	check_sound(Governed *governed, Relation relation);
+
+#endif							/* PETITION_CAS_SOUNDNESS_H */
