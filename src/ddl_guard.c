@@ -234,6 +234,7 @@ typedef struct Before
 	Oid			relid;			/* the topmost one, of a partitioned table */
 	Oid			owner;
 	Oid			ledger;
+	bool		known;			/* false: somebody else was at work on it */
 	List	   *problems;		/* their texts */
 } Before;
 
@@ -378,31 +379,47 @@ find_before(Oid relid, const Event *event)
 }
 
 /*
+ * Opens a table to look at it, if nobody else is at work on it; NULL if it is
+ * gone, or locked.  To wait for a lock here, while the command's own are held,
+ * could close a circle: the jobs of a parallel restore would meet so.
+ */
+static Relation
+look_at_table(Oid relid)
+{
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return relation_open(relid, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
+}
+
+/*
  * Notes how a governed table is before the command, if that is not known.
  */
 static void
 note_before(Oid relid, const Event *event)
 {
-	Relation	relation;
+	Relation	relation = look_at_table(relid);
 	List	   *problems;
+	bool		known;
 	MemoryContext caller;
 	Before	   *before;
 	ListCell   *cell;
 
-	if (find_before(relid, event) != NULL ||
-		(relation = try_relation_open(relid, AccessShareLock)) == NULL)
+	if (relation == NULL)
 		return;
-	problems = governed_problems(relation);
+	known = try_governed_problems(relation, &problems);
 	caller = MemoryContextSwitchTo(TopTransactionContext);
 	before = palloc0(sizeof(Before));
 	before->relid = relid;
 	before->owner = relation->rd_rel->relowner;
 	before->ledger = used_ledger(relation);
+	before->known = known;
 	foreach(cell, problems)
 		before->problems = lappend(before->problems, pstrdup(((Problem *) lfirst(cell))->text));
 	event->watch->befores = lappend(event->watch->befores, before);
 	MemoryContextSwitchTo(caller);
-	/* nobody shall wait for us longer than for the command itself */
 	relation_close(relation, AccessShareLock);
 }
 
@@ -420,12 +437,15 @@ note_relation(Oid relid, const Event *event)
 	if (get_rel_relkind(relid) == RELKIND_INDEX)
 		relid = IndexGetRelation(relid, true);
 	if (!OidIsValid(relid) || !may_concern_us(relid) ||
-		(relation = try_relation_open(relid, AccessShareLock)) == NULL)
+		(relation = look_at_table(relid)) == NULL)
 		return;
 	tables = governed_tables_of(relation, event);
 	relation_close(relation, AccessShareLock);
 	foreach(cell, tables)
-		note_before(lfirst_oid(cell), event);
+	{
+		if (find_before(lfirst_oid(cell), event) == NULL)
+			note_before(lfirst_oid(cell), event);
+	}
 }
 
 static void
@@ -641,7 +661,7 @@ check_index_kept(Oid index, const Event *event)
 	ListCell   *cell;
 
 	if (!OidIsValid(heap) || !may_concern_us(heap) ||
-		(relation = try_relation_open(heap, AccessShareLock)) == NULL)
+		(relation = look_at_table(heap)) == NULL)
 		return;
 	foreach(cell, governed_tables_of(relation, event))
 	{
@@ -777,30 +797,45 @@ check_ledger_owner(Relation relation)
 }
 
 /*
- * Refuses a command after which a governed table, the topmost one of a
- * partitioned one, has a problem that it had not before, or another ledger.
+ * Refuses a command after which a governed table has a problem that it had not
+ * before.  What cannot be told now, since somebody else is at work on a part of
+ * it, is told when the table is to be given a fate.
  */
 static void
-judge_table(Oid relid, const Event *event)
+check_problems(Relation relation, const Before *before, bool creates_trigger)
 {
-	Before	   *before = find_before(relid, event);
-	Relation	relation = try_relation_open(relid, AccessShareLock);
-	bool		creates_trigger = IsA(event->command, CreateTrigStmt) &&
-	!((CreateTrigStmt *) event->command)->replace;
+	List	   *problems;
 	ListCell   *cell;
 
-	if (relation == NULL)
+	if ((before != NULL && !before->known) || !try_governed_problems(relation, &problems))
 		return;
-	let_ledger_follow(relation, before);
-	if (creates_trigger && before == NULL)
-		check_ledger_owner(relation);
-	foreach(cell, governed_problems(relation))
+	foreach(cell, problems)
 	{
 		const Problem *problem = lfirst(cell);
 
 		if (!was_there(before, problem->text) && !(creates_trigger && problem->passing))
 			refuse_unsound(relation, problem);
 	}
+}
+
+/*
+ * Judges a governed table, the topmost one of a partitioned one, after a command
+ * that touched or named it.
+ */
+static void
+judge_table(Oid relid, const Event *event)
+{
+	Before	   *before = find_before(relid, event);
+	Relation	relation = look_at_table(relid);
+	bool		creates_trigger = IsA(event->command, CreateTrigStmt) &&
+	!((CreateTrigStmt *) event->command)->replace;
+
+	if (relation == NULL)
+		return;
+	let_ledger_follow(relation, before);
+	if (creates_trigger && before == NULL)
+		check_ledger_owner(relation);
+	check_problems(relation, before, creates_trigger);
 	if (before != NULL && OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
 		report_protected_relation(relation,
 								  "cannot give governed relation \"%s\" another ledger",
@@ -954,6 +989,7 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 	GuardTrigger guard;
 	char	   *column = get_attname(relid, attno, true);
 	Oid			ledger;
+	StringInfoData detail;
 
 	if (column == NULL || !read_guard_names(relid, &guard))
 		return;
@@ -962,6 +998,11 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 		!(strcmp(column, guard.key_column) == 0 ||
 		  (is_label && strcmp(column, guard.state_column) == 0)))
 		return;
+	detail_begin(&detail);
+	detail_text(&detail, "relation",
+				quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+										   get_rel_name(relid)));
+	detail_text(&detail, "column", column);
 	ereport(ERROR,
 			(errcode(ERRCODE_FATE_PROTECTED),
 			 is_label ?
@@ -969,6 +1010,7 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 					get_rel_name(relid)) :
 			 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
 					get_rel_name(relid)),
+			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("%s", is_label ?
 					 "Add a value, and extend the lifecycle, instead." : UNGOVERN_HINT)));
 }

@@ -220,17 +220,22 @@ name_array(const char **names, int count)
 }
 
 /*
- * Collects the names of the lifecycle's fates, or of its other states.
+ * Collects the names of the lifecycle's fates, or of its other states; not
+ * those that an enum has no label for (any more), in which no row can be.
  */
 static const char **
-collect_states(const Lifecycle *lifecycle, bool fates, int *count)
+collect_states(const Governed *governed, bool fates, int *count)
 {
+	const Lifecycle *lifecycle = governed->lifecycle;
 	const char **names = palloc(lifecycle->nstates * sizeof(char *));
 
 	*count = 0;
 	for (int i = 0; i < lifecycle->nstates; i++)
 	{
-		if (lifecycle_is_fate(lifecycle, i) == fates)
+		if (lifecycle_is_fate(lifecycle, i) == fates &&
+			(!governed->state_is_enum ||
+			 SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(governed->state_type),
+								   CStringGetDatum(lifecycle->states[i].name))))
 			names[(*count)++] = lifecycle->states[i].name;
 	}
 	return names;
@@ -393,8 +398,8 @@ find_disagreements(const Governed *governed, DisagreementHandler handler, void *
 												ALLOCSET_DEFAULT_SIZES);
 	bool		go_on = true;
 
-	fates = collect_states(governed->lifecycle, true, &nfates);
-	others = collect_states(governed->lifecycle, false, &nothers);
+	fates = collect_states(governed, true, &nfates);
+	others = collect_states(governed, false, &nothers);
 	values[0] = state_array(governed, others, nothers, &types[0]);
 	values[1] = state_array(governed, fates, nfates, &types[1]);
 	values[2] = name_array(fates, nfates);
@@ -432,7 +437,12 @@ static char *
 describe_disagreement(const Governed *governed, const Disagreement *disagreement)
 {
 	const char *state = disagreement->state;
+	const char *fate = disagreement->fate;
+	int			fate_number = fate == NULL ? NO_STATE :
+	lifecycle_find(governed->lifecycle, fate, strlen(fate));
 
+	if (disagreement->has_ledger && fate == NULL)
+		return pstrdup("the ledger holds a row without a fate");
 	if (!disagreement->has_row)
 		return psprintf("the ledger holds the fate \"%s\", but the row is gone",
 						disagreement->fate);
@@ -440,17 +450,12 @@ describe_disagreement(const Governed *governed, const Disagreement *disagreement
 		return pstrdup("the row's state is null");
 	if (lifecycle_find(governed->lifecycle, state, strlen(state)) == NO_STATE)
 		return psprintf("the row's state \"%s\" is not in the lifecycle", state);
-	if (disagreement->has_ledger &&
-		lifecycle_find(governed->lifecycle, disagreement->fate,
-					   strlen(disagreement->fate)) == NO_STATE)
+	if (fate != NULL && fate_number == NO_STATE)
 		return psprintf("the row's state is \"%s\", but the ledger holds the fate \"%s\", which the lifecycle does not know",
-						state, disagreement->fate);
-	if (disagreement->has_ledger &&
-		!lifecycle_is_fate(governed->lifecycle,
-						   lifecycle_find(governed->lifecycle, disagreement->fate,
-										  strlen(disagreement->fate))))
+						state, fate);
+	if (fate != NULL && !lifecycle_is_fate(governed->lifecycle, fate_number))
 		return psprintf("the row's state is \"%s\", but the ledger holds the fate \"%s\", and the lifecycle leads on from that",
-						state, disagreement->fate);
+						state, fate);
 	if (!disagreement->has_ledger)
 		return psprintf("the row has the fate \"%s\", but the ledger has no row for it; backfill_fates adds it",
 						state);
@@ -479,7 +484,7 @@ record_missing_fates(const Governed *governed)
 	const char **fates;
 	int			nfates;
 
-	fates = collect_states(governed->lifecycle, true, &nfates);
+	fates = collect_states(governed, true, &nfates);
 	values[0] = state_array(governed, fates, nfates, &types[0]);
 	values[1] = name_array(fates, nfates);
 	values[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());

@@ -677,14 +677,14 @@ has_other_after_trigger(Relation relation)
  * aside) and rules, for whom each row and its moment could matter.
  */
 static bool
-may_batch(const Governed *governed, Relation relation)
+may_batch(Governed *governed, Relation relation)
 {
 	Oid			oid = governed_ledger(governed, true);
 	Relation	ledger;
 	bool		plain;
 
 	if (!OidIsValid(oid) || governed->is_partitioned || governed->key_type != UUIDOID ||
-		relation->trigdesc == NULL || has_other_after_trigger(relation))
+		!is_sound(governed, relation) || relation->trigdesc == NULL || has_other_after_trigger(relation))
 		return false;
 	ledger = try_relation_open(oid, RowExclusiveLock);
 	if (ledger == NULL)

@@ -41,7 +41,6 @@
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_event_trigger.h"
 #include "catalog/pg_index.h"
@@ -49,6 +48,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -69,11 +69,22 @@ const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
 	{"transaction_id", XID8OID, true}
 };
 
+/* What a look at a table and its ledger has found */
+typedef struct Findings
+{
+	List	   *problems;
+	bool		nowait;			/* in: wait for no lock, but give up */
+	bool		unknown;		/* given up: somebody else is at work on it */
+	Oid			ledger;
+	List	   *ledger_keys;	/* names of its unique indexes on the key */
+	List	   *watched;		/* OIDs of all that this rests on */
+} Findings;
+
 /*
- * Adds a problem to the list.
+ * Adds a problem.
  */
 static void
-add_problem(List **problems, int sqlerrcode, const char *hint, char *text)
+add_problem(Findings *findings, int sqlerrcode, const char *hint, char *text)
 {
 	Problem    *problem = palloc0(sizeof(Problem));
 
@@ -81,7 +92,27 @@ add_problem(List **problems, int sqlerrcode, const char *hint, char *text)
 
 	problem->sqlerrcode = sqlerrcode;
 	problem->hint = hint;
-	*problems = lappend(*problems, problem);
+	findings->problems = lappend(findings->problems, problem);
+}
+
+/*
+ * Opens another relation to look at; returns NULL if it is not there (any
+ * more), or is locked and is not to be waited for.
+ */
+static Relation
+look_at(Findings *findings, Oid relid)
+{
+	if (!findings->nowait)
+		return try_relation_open(relid, AccessShareLock);
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		findings->unknown = true;
+		return NULL;
+	}
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return relation_open(relid, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
 }
 
 /*
@@ -89,16 +120,16 @@ add_problem(List **problems, int sqlerrcode, const char *hint, char *text)
  * between two of its commands.
  */
 static void
-mark_passing(List *problems)
+mark_passing(Findings *findings)
 {
-	((Problem *) llast(problems))->passing = true;
+	((Problem *) llast(findings->problems))->passing = true;
 }
 
 static void
-add_imprudence(List **problems, char *text)
+add_imprudence(Findings *findings, char *text)
 {
-	add_problem(problems, 0, NULL, psprintf("imprudent: %s", text));
-	((Problem *) llast(*problems))->imprudent = true;
+	add_problem(findings, 0, NULL, psprintf("imprudent: %s", text));
+	((Problem *) llast(findings->problems))->imprudent = true;
 }
 
 /* ----------------------------------------------------------------------
@@ -118,26 +149,43 @@ key_base_type(Form_pg_attribute key, int32 *typmod)
 }
 
 /*
- * Is the index a valid, immediate, total unique index on that column alone, by
- * the column type's own equality?
+ * Returns an OID or collation of the first column of an index, from a column of
+ * its row in pg_index that is an oidvector.
+ */
+static Oid
+first_oid(HeapTuple index, AttrNumber attribute)
+{
+	bool		isnull;
+	Datum		value = SysCacheGetAttr(INDEXRELID, index, attribute, &isnull);
+
+	return isnull ? InvalidOid : ((oidvector *) DatumGetPointer(value))->values[0];
+}
+
+/*
+ * Is the index, given by its row in pg_index, a valid, immediate, total unique
+ * index on that column alone, by the column type's own equality?
  */
 static bool
-is_key_index(Relation index, Form_pg_attribute key)
+is_key_index(HeapTuple index, Form_pg_attribute key)
 {
-	Form_pg_index form = index->rd_index;
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
+	Oid			opclass = first_oid(index, Anum_pg_index_indclass);
+	Oid			type = get_opclass_input_type(opclass);
 	Oid			equality = lookup_type_cache(getBaseType(key->atttypid), TYPECACHE_EQ_OPR)->eq_opr;
 
-	return index->rd_rel->relam == BTREE_AM_OID && form->indisunique &&
+	return form->indisunique && !form->indisexclusion &&
 		form->indisvalid && form->indisready && form->indislive && form->indimmediate &&
 		form->indnkeyatts == 1 && form->indkey.values[0] == key->attnum &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-		index->rd_indcollation[0] == key->attcollation &&
-		get_opfamily_member(index->rd_opfamily[0], index->rd_opcintype[0], index->rd_opcintype[0],
+		heap_attisnull(index, Anum_pg_index_indpred, NULL) &&
+		first_oid(index, Anum_pg_index_indcollation) == key->attcollation &&
+		get_opfamily_member(get_opclass_family(opclass), type, type,
 							BTEqualStrategyNumber) == equality;
 }
 
 /*
  * Returns the OIDs of the indexes that make a column of the relation a key.
+ * They are read from the catalog, not opened: who works on an index, such as a
+ * restore that attaches it, shall not be waited for.
  */
 static List *
 key_indexes(Relation relation, AttrNumber attno)
@@ -148,13 +196,13 @@ key_indexes(Relation relation, AttrNumber attno)
 
 	foreach(cell, RelationGetIndexList(relation))
 	{
-		Relation	index = try_relation_open(lfirst_oid(cell), AccessShareLock);
+		HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
 
-		if (index == NULL)
+		if (!HeapTupleIsValid(index))
 			continue;
 		if (is_key_index(index, key))
-			found = lappend_oid(found, RelationGetRelid(index));
-		relation_close(index, AccessShareLock);
+			found = lappend_oid(found, lfirst_oid(cell));
+		ReleaseSysCache(index);
 	}
 	return found;
 }
@@ -193,33 +241,33 @@ has_children(Relation relation)
  * else to be looked at.
  */
 static bool
-find_kind_problems(List **problems, Relation relation)
+find_kind_problems(Findings *findings, Relation relation)
 {
 	char		relkind = relation->rd_rel->relkind;
 
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 	{
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, "Govern the table below it.",
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, "Govern the table below it.",
 					pstrdup("it is not a table"));
 		return false;
 	}
 	if (IsSystemRelation(relation))
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
 					pstrdup("it is a system catalog"));
 	if (RelationUsesLocalBuffers(relation))
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
 					"Nobody else can decide on its rows, and nothing of it stays.",
 					pstrdup("it is a temporary table"));
 	if (relation->rd_rel->relispartition)
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
 					"Govern the partitioned table that it belongs to.",
 					pstrdup("it is a partition"));
 	else if (has_superclass(RelationGetRelid(relation)) || has_children(relation))
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE,
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
 					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
 					pstrdup("it is an inheritance parent or child"));
 	if (is_ledger(relation))
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL, pstrdup("it is a ledger"));
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL, pstrdup("it is a ledger"));
 	return true;
 }
 
@@ -228,42 +276,42 @@ find_kind_problems(List **problems, Relation relation)
  * there.
  */
 static Form_pg_attribute
-find_column(List **problems, Relation relation, const char *what, const char *column)
+find_column(Findings *findings, Relation relation, const char *what, const char *column)
 {
 	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
 
 	if (attno > InvalidAttrNumber)
 		return TupleDescAttr(RelationGetDescr(relation), attno - 1);
-	add_problem(problems, ERRCODE_UNDEFINED_COLUMN,
+	add_problem(findings, ERRCODE_UNDEFINED_COLUMN,
 				"Give the columns to govern as key_column and state_column.",
 				psprintf("%s column \"%s\" does not exist", what, column));
 	return NULL;
 }
 
 static void
-find_key_problems(List **problems, Relation relation, const char *column)
+find_key_problems(Findings *findings, Relation relation, const char *column)
 {
-	Form_pg_attribute key = find_column(problems, relation, "key", column);
+	Form_pg_attribute key = find_column(findings, relation, "key", column);
 
 	if (key == NULL)
 		return;
 	if (!has_key_index(relation, column, InvalidOid))
 	{
-		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
 					psprintf("key column \"%s\" has no unique index of its own", column));
-		mark_passing(*problems);
+		mark_passing(findings);
 	}
 	if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
 	{
-		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.",
 							 quote_identifier(column)),
 					psprintf("key column \"%s\" may be null", column));
-		mark_passing(*problems);
+		mark_passing(findings);
 	}
 	if (is_ledger_column(column))
-		add_problem(problems, ERRCODE_DUPLICATE_COLUMN, "Rename the key column.",
+		add_problem(findings, ERRCODE_DUPLICATE_COLUMN, "Rename the key column.",
 					psprintf("key column \"%s\" has the name of a column of the ledger", column));
 }
 
@@ -271,20 +319,20 @@ find_key_problems(List **problems, Relation relation, const char *column)
  * Adds the problem that a state column cannot hold a state of the lifecycle.
  */
 static void
-find_misfit(List **problems, Form_pg_attribute column, const LifecycleState *state)
+find_misfit(Findings *findings, Form_pg_attribute column, const LifecycleState *state)
 {
 	if (get_typtype(column->atttypid) == TYPTYPE_ENUM)
 	{
 		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(column->atttypid),
 								   CStringGetDatum(state->name)))
-			add_problem(problems, ERRCODE_INVALID_PARAMETER_VALUE,
+			add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
 						"Add it with ALTER TYPE ... ADD VALUE first.",
 						psprintf("state \"%s\" of the lifecycle is no value of enum %s",
 								 state->name, format_type_be(column->atttypid)));
 	}
 	else if (column->atttypmod >= VARHDRSZ &&
 			 pg_mbstrlen_with_len(state->name, state->length) > column->atttypmod - VARHDRSZ)
-		add_problem(problems, ERRCODE_INVALID_PARAMETER_VALUE,
+		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
 					"Make the column longer, or the names of the states shorter.",
 					psprintf("state \"%s\" of the lifecycle is too long for state column \"%s\"",
 							 state->name, NameStr(column->attname)));
@@ -295,45 +343,53 @@ find_misfit(List **problems, Form_pg_attribute column, const LifecycleState *sta
  * lifecycle, which is given as its JSON.
  */
 static void
-find_state_problems(List **problems, Relation relation, const char *column, const char *graph)
+find_state_problems(Findings *findings, Relation relation, const char *column, const char *graph)
 {
-	Form_pg_attribute state = find_column(problems, relation, "state", column);
+	Form_pg_attribute state = find_column(findings, relation, "state", column);
 	Lifecycle  *lifecycle;
 
 	if (state == NULL)
 		return;
 	if (!is_supported_state_type(state->atttypid))
 	{
-		add_problem(problems, ERRCODE_DATATYPE_MISMATCH,
+		add_problem(findings, ERRCODE_DATATYPE_MISMATCH,
 					"A state column is of type text, varchar or an enum.",
 					psprintf("state column \"%s\" is of type %s", column,
 							 format_type_be(state->atttypid)));
 		return;
 	}
 	if (state->attgenerated != '\0')
-		add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
 					psprintf("state column \"%s\" is generated", column));
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																   CStringGetDatum(graph))));
 	for (int i = 0; i < lifecycle->nstates; i++)
-		find_misfit(problems, state, &lifecycle->states[i]);
+		find_misfit(findings, state, &lifecycle->states[i]);
 }
 
 /*
- * Returns the problems of a table (the topmost one, of a partitioned one) that
- * is governed, or is to be, as guard says; those of its triggers are not among
- * them.
+ * Looks at a table (the topmost one, of a partitioned one) that is governed, or
+ * is to be, as guard says; not at its triggers.
+ */
+static void
+find_table_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	if (!find_kind_problems(findings, relation))
+		return;
+	find_key_problems(findings, relation, guard->key_column);
+	find_state_problems(findings, relation, guard->state_column, guard->graph);
+}
+
+/*
+ * Returns the problems of a table that is to be governed as guard says.
  */
 List *
 table_problems(Relation relation, const GuardTrigger *guard)
 {
-	List	   *problems = NIL;
+	Findings	findings = {0};
 
-	if (!find_kind_problems(&problems, relation))
-		return problems;
-	find_key_problems(&problems, relation, guard->key_column);
-	find_state_problems(&problems, relation, guard->state_column, guard->graph);
-	return problems;
+	find_table_problems(&findings, relation, guard);
+	return findings.problems;
 }
 
 /* ----------------------------------------------------------------------
@@ -342,49 +398,49 @@ table_problems(Relation relation, const GuardTrigger *guard)
  */
 
 static void
-find_trigger_problem(List **problems, Relation relation, const char *name, const char *function,
+find_trigger_problem(Findings *findings, Relation relation, const char *name, const char *function,
 					 int16 type)
 {
 	const char *problem = trigger_problem(relation, name, function, type);
 
 	if (problem == NULL)
 		return;
-	add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
 				psprintf("trigger \"%s\" of relation \"%s\" %s",
 						 name, RelationGetRelationName(relation), problem));
 	if (problem == TRIGGER_MISSING || problem == TRIGGER_NOT_ALWAYS)
-		mark_passing(*problems);
+		mark_passing(findings);
 }
 
 /*
- * Looks at the triggers of a table and at the guards of all its partitions;
- * adds the OIDs of these to *watched.
+ * Looks at the triggers of a table and at the guards of all its partitions.
  */
 static void
-find_guard_problems(List **problems, Relation relation, List **watched)
+find_guard_problems(Findings *findings, Relation relation)
 {
 	ListCell   *cell;
 
-	find_trigger_problem(problems, relation, TRUNCATE_TRIGGER, "guard_truncate",
+	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, "guard_truncate",
 						 TRUNCATE_TRIGGER_TYPE);
-	find_trigger_problem(problems, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+	find_trigger_problem(findings, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
 	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
-	foreach(cell, find_all_inheritors(RelationGetRelid(relation), AccessShareLock, NULL))
+	foreach(cell, find_all_inheritors(RelationGetRelid(relation), NoLock, NULL))
 	{
 		Oid			relid = lfirst_oid(cell);
 		Relation	partition;
 
 		if (relid == RelationGetRelid(relation))
 			continue;
-		partition = relation_open(relid, NoLock);
-		find_trigger_problem(problems, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+		findings->watched = lappend_oid(findings->watched, relid);
+		if ((partition = look_at(findings, relid)) == NULL)
+			continue;
+		find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
 		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			add_problem(problems, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
 						psprintf("partition \"%s\" is a foreign table",
 								 RelationGetRelationName(partition)));
 		relation_close(partition, AccessShareLock);
-		*watched = lappend_oid(*watched, relid);
 	}
 }
 
@@ -411,9 +467,9 @@ is_ledger_column(const char *column)
  * Adds a problem of a ledger.
  */
 static void
-add_misfit(List **problems, Relation ledger, const char *hint, const char *text)
+add_misfit(Findings *findings, Relation ledger, const char *hint, const char *text)
 {
-	add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
 				psprintf("ledger \"%s\" %s", RelationGetRelationName(ledger), text));
 }
 
@@ -421,7 +477,7 @@ add_misfit(List **problems, Relation ledger, const char *hint, const char *text)
  * Looks at the columns of a ledger that are the same in each.
  */
 static void
-find_ledger_column_problems(List **problems, Relation ledger)
+find_ledger_column_problems(Findings *findings, Relation ledger)
 {
 	for (int i = 0; i < LEDGER_COLUMNS; i++)
 	{
@@ -431,20 +487,20 @@ find_ledger_column_problems(List **problems, Relation ledger)
 
 		if (attno <= InvalidAttrNumber)
 		{
-			add_misfit(problems, ledger, NULL, psprintf("has no column \"%s\"", wanted->name));
+			add_misfit(findings, ledger, NULL, psprintf("has no column \"%s\"", wanted->name));
 			continue;
 		}
 		found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
 		if (found->atttypid != wanted->type || found->atttypmod != -1)
-			add_misfit(problems, ledger, NULL,
+			add_misfit(findings, ledger, NULL,
 					   psprintf("has a column \"%s\" of type %s instead of %s", wanted->name,
 								format_type_with_typemod(found->atttypid, found->atttypmod),
 								format_type_be(wanted->type)));
 		if (found->attgenerated != '\0' || found->attidentity != '\0')
-			add_misfit(problems, ledger, NULL,
+			add_misfit(findings, ledger, NULL,
 					   psprintf("has a generated column \"%s\"", wanted->name));
 		if (wanted->not_null != column_is_not_null(RelationGetDescr(ledger), attno))
-			add_misfit(problems, ledger, NULL,
+			add_misfit(findings, ledger, NULL,
 					   psprintf(wanted->not_null ? "has a column \"%s\" that may be null" :
 								"has a column \"%s\" that may not be null", wanted->name));
 	}
@@ -455,7 +511,7 @@ find_ledger_column_problems(List **problems, Relation ledger)
  * own key does.
  */
 static void
-find_ledger_key_problems(List **problems, Relation ledger, Form_pg_attribute key)
+find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
 {
 	const char *name = NameStr(key->attname);
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), name);
@@ -465,64 +521,74 @@ find_ledger_key_problems(List **problems, Relation ledger, Form_pg_attribute key
 
 	if (attno <= InvalidAttrNumber)
 	{
-		add_misfit(problems, ledger,
+		add_misfit(findings, ledger,
 				   "If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.",
 				   psprintf("has no key column \"%s\"", name));
 		return;
 	}
 	found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
 	if (found->attcollation != key->attcollation)
-		add_misfit(problems, ledger, NULL,
+		add_misfit(findings, ledger, NULL,
 				   psprintf("has a key column \"%s\" of another collation than the table", name));
 	if (found->atttypid != type || found->atttypmod != typmod)
-		add_misfit(problems, ledger, NULL,
+		add_misfit(findings, ledger, NULL,
 				   psprintf("has a key column \"%s\" of another type than the table (%s, not %s)",
 							name, format_type_with_typemod(found->atttypid, found->atttypmod),
 							format_type_with_typemod(type, typmod)));
 	if (found->attgenerated != '\0')
-		add_misfit(problems, ledger, NULL, psprintf("has a generated column \"%s\"", name));
+		add_misfit(findings, ledger, NULL, psprintf("has a generated column \"%s\"", name));
 	if (!column_is_not_null(RelationGetDescr(ledger), attno))
 	{
-		add_misfit(problems, ledger, NULL, psprintf("has a key column \"%s\" that may be null", name));
-		mark_passing(*problems);
+		add_misfit(findings, ledger, NULL, psprintf("has a key column \"%s\" that may be null", name));
+		mark_passing(findings);
 	}
 	if (!has_key_index(ledger, name, InvalidOid))
 	{
-		add_misfit(problems, ledger, NULL, psprintf("has no primary key on \"%s\"", name));
-		mark_passing(*problems);
+		add_misfit(findings, ledger, NULL, psprintf("has no primary key on \"%s\"", name));
+		mark_passing(findings);
 	}
 }
 
 /*
- * Returns the problems of a relation as the ledger of a table (the topmost one,
- * of a partitioned one); those of its triggers are not among them.
+ * Looks at a relation as the ledger of a table (the topmost one, of a
+ * partitioned one); not at its triggers.
+ */
+static void
+find_misfits(Findings *findings, Relation ledger, Relation relation, const char *key_column)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
+
+	if (ledger->rd_rel->relkind != RELKIND_RELATION)
+	{
+		add_misfit(findings, ledger, NULL, "is not an ordinary table");
+		return;
+	}
+	if (OidIsValid(ledger->rd_rel->reloftype) || ledger->rd_rel->relispartition ||
+		has_superclass(RelationGetRelid(ledger)) || has_children(ledger))
+		add_misfit(findings, ledger, NULL,
+				   "is a typed table, a partition, or an inheritance parent or child");
+	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		add_misfit(findings, ledger, NULL, "is not logged: a crash would empty it");
+	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
+		add_misfit(findings, ledger, NULL, "belongs to another role than the table");
+	if (ledger->rd_rules != NULL)
+		add_misfit(findings, ledger, "Drop the rules.", "has rules");
+	find_ledger_column_problems(findings, ledger);
+	if (attno > InvalidAttrNumber)
+		find_ledger_key_problems(findings, ledger,
+								 TupleDescAttr(RelationGetDescr(relation), attno - 1));
+}
+
+/*
+ * Returns the problems of a relation that is to be the ledger of a table.
  */
 List *
 ledger_problems(Relation ledger, Relation relation, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
-	List	   *problems = NIL;
+	Findings	findings = {0};
 
-	if (ledger->rd_rel->relkind != RELKIND_RELATION)
-	{
-		add_misfit(&problems, ledger, NULL, "is not an ordinary table");
-		return problems;
-	}
-	if (OidIsValid(ledger->rd_rel->reloftype) || ledger->rd_rel->relispartition ||
-		has_superclass(RelationGetRelid(ledger)) || has_children(ledger))
-		add_misfit(&problems, ledger, NULL,
-				   "is a typed table, a partition, or an inheritance parent or child");
-	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		add_misfit(&problems, ledger, NULL, "is not logged: a crash would empty it");
-	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
-		add_misfit(&problems, ledger, NULL, "belongs to another role than the table");
-	if (ledger->rd_rules != NULL)
-		add_misfit(&problems, ledger, "Drop the rules.", "has rules");
-	find_ledger_column_problems(&problems, ledger);
-	if (attno > InvalidAttrNumber)
-		find_ledger_key_problems(&problems, ledger,
-								 TupleDescAttr(RelationGetDescr(relation), attno - 1));
-	return problems;
+	find_misfits(&findings, ledger, relation, key_column);
+	return findings.problems;
 }
 
 /* ----------------------------------------------------------------------
@@ -531,88 +597,123 @@ ledger_problems(Relation ledger, Relation relation, const char *key_column)
  */
 
 /*
- * Opens the ledger of a table, whose guard names it, if it is there; else
- * returns NULL.
+ * Opens the ledger of a table, whose guard names it, if it is there and can be
+ * looked at; else returns NULL.
  */
 static Relation
-open_ledger(Relation relation, const char *ledger)
+open_ledger(Findings *findings, Relation relation, const char *ledger)
 {
 	Oid			relid = get_relname_relid(ledger, RelationGetNamespace(relation));
 
-	return OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	return OidIsValid(relid) ? look_at(findings, relid) : NULL;
 }
 
 /*
- * Adds the problems of a ledger and of its triggers, or that it is not there.
- * *watched gets the OIDs of what this rests on, and *keys the names of the
- * ledger's unique indexes on its key.
+ * Notes by which indexes a ledger tells keys apart.
  */
 static void
-find_ledger_problems(List **problems, Relation relation, const GuardTrigger *guard,
-					 Oid *ledger_oid, List **watched, List **keys)
+note_ledger_keys(Findings *findings, Relation ledger, const char *key_column)
 {
-	Relation	ledger = open_ledger(relation, guard->ledger);
-	AttrNumber	attno;
+	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
 	ListCell   *cell;
+
+	if (attno <= InvalidAttrNumber)
+		return;
+	foreach(cell, key_indexes(ledger, attno))
+	{
+		char	   *name = get_rel_name(lfirst_oid(cell));
+
+		findings->watched = lappend_oid(findings->watched, lfirst_oid(cell));
+		if (name != NULL)
+			findings->ledger_keys = lappend(findings->ledger_keys, name);
+	}
+}
+
+/*
+ * Looks at the ledger of a table and at its triggers.
+ */
+static void
+find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	Relation	ledger = open_ledger(findings, relation, guard->ledger);
 
 	if (ledger == NULL)
 	{
-		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
 					psprintf("ledger \"%s.%s\" is missing",
 							 get_namespace_name(RelationGetNamespace(relation)), guard->ledger));
-		mark_passing(*problems);
+		mark_passing(findings);
 		return;
 	}
-	*problems = list_concat(*problems, ledger_problems(ledger, relation, guard->key_column));
+	find_misfits(findings, ledger, relation, guard->key_column);
 	if (ledger->rd_rel->relkind == RELKIND_RELATION)
 	{
-		find_trigger_problem(problems, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
-		find_trigger_problem(problems, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger",
+		find_trigger_problem(findings, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
+		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger",
 							 TRUNCATE_TRIGGER_TYPE);
+		note_ledger_keys(findings, ledger, guard->key_column);
 	}
-
-	*ledger_oid = RelationGetRelid(ledger);
-	*watched = lappend_oid(*watched, RelationGetRelid(ledger));
-	attno = get_attnum(RelationGetRelid(ledger), guard->key_column);
-	if (attno > InvalidAttrNumber)
-	{
-		foreach(cell, key_indexes(ledger, attno))
-		{
-			char	   *name = get_rel_name(lfirst_oid(cell));
-
-			*watched = lappend_oid(*watched, lfirst_oid(cell));
-			if (name != NULL)
-				*keys = lappend(*keys, name);
-		}
-	}
+	findings->ledger = RelationGetRelid(ledger);
+	findings->watched = lappend_oid(findings->watched, RelationGetRelid(ledger));
 	relation_close(ledger, AccessShareLock);
 }
 
 /*
- * Returns the problems of a table that has a guard: its own, its triggers', its
- * ledger's.  The table is the topmost one, of a partitioned one.
+ * Looks at all of a table that has a guard: the table, its triggers and those of
+ * its partitions, and its ledger.  The table is the topmost one, of a
+ * partitioned one; with a partition, of all partitions at that one alone.
+ */
+static void
+find_all_problems(Findings *findings, Relation relation, Relation partition)
+{
+	GuardTrigger guard;
+
+	if (!read_guard(relation, &guard))
+	{
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					partition == NULL ?
+					psprintf("trigger \"%s\" of relation \"%s\" is not the one that govern creates",
+							 GUARD_TRIGGER, RelationGetRelationName(relation)) :
+					psprintf("relation \"%s\", which it is a partition of, is not governed",
+							 RelationGetRelationName(relation)));
+		return;
+	}
+	find_table_problems(findings, relation, &guard);
+	if (partition == NULL)
+		find_guard_problems(findings, relation);
+	else
+	{
+		find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, "guard_truncate",
+							 TRUNCATE_TRIGGER_TYPE);
+		find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+	}
+	find_ledger_problems(findings, relation, &guard);
+}
+
+/*
+ * Returns the problems of a table that has a guard.
  */
 List *
 governed_problems(Relation relation)
 {
-	GuardTrigger guard;
-	List	   *problems;
-	List	   *watched = NIL;
-	List	   *keys = NIL;
-	Oid			ledger;
+	Findings	findings = {0};
 
-	if (!read_guard(relation, &guard))
-	{
-		problems = NIL;
-		add_problem(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					psprintf("trigger \"%s\" of relation \"%s\" is not the one that govern creates",
-							 GUARD_TRIGGER, RelationGetRelationName(relation)));
-		return problems;
-	}
-	problems = table_problems(relation, &guard);
-	find_guard_problems(&problems, relation, &watched);
-	find_ledger_problems(&problems, relation, &guard, &ledger, &watched, &keys);
-	return problems;
+	find_all_problems(&findings, relation, NULL);
+	return findings.problems;
+}
+
+/*
+ * Tries to find the problems of a table that has a guard; returns false if that
+ * would have to wait for somebody who is at work on a partition or the ledger.
+ */
+bool
+try_governed_problems(Relation relation, List **problems)
+{
+	Findings	findings = {.nowait = true};
+
+	find_all_problems(&findings, relation, NULL);
+	*problems = findings.problems;
+	return !findings.unknown;
 }
 
 /* ----------------------------------------------------------------------
@@ -625,7 +726,7 @@ governed_problems(Relation relation)
  * apart from reading.
  */
 static void
-find_rights(List **problems, Relation ledger, const Acl *acl, const char *on)
+find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 {
 	static const struct
 	{
@@ -647,7 +748,7 @@ find_rights(List **problems, Relation ledger, const Acl *acl, const char *on)
 		for (int j = 0; j < lengthof(rights); j++)
 		{
 			if (ACLITEM_GET_PRIVS(*item) & rights[j].mode)
-				add_imprudence(problems, psprintf("role \"%s\" has the right %s on %s \"%s\"",
+				add_imprudence(findings, psprintf("role \"%s\" has the right %s on %s \"%s\"",
 												  grantee ? grantee : "(dropped)", rights[j].name,
 												  on, RelationGetRelationName(ledger)));
 		}
@@ -658,7 +759,7 @@ find_rights(List **problems, Relation ledger, const Acl *acl, const char *on)
  * Adds the rights of others on a ledger and on its columns.
  */
 static void
-find_all_rights(List **problems, Relation ledger)
+find_all_rights(Findings *findings, Relation ledger)
 {
 	bool		isnull;
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(ledger)));
@@ -668,7 +769,7 @@ find_all_rights(List **problems, Relation ledger)
 		return;
 	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
 	if (!isnull)
-		find_rights(problems, ledger, DatumGetAclP(acl), "ledger");
+		find_rights(findings, ledger, DatumGetAclP(acl), "ledger");
 	ReleaseSysCache(tuple);
 
 	for (AttrNumber attno = 1; attno <= RelationGetNumberOfAttributes(ledger); attno++)
@@ -679,7 +780,7 @@ find_all_rights(List **problems, Relation ledger)
 			continue;
 		acl = SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attacl, &isnull);
 		if (!isnull)
-			find_rights(problems, ledger, DatumGetAclP(acl), "a column of ledger");
+			find_rights(findings, ledger, DatumGetAclP(acl), "a column of ledger");
 		ReleaseSysCache(tuple);
 	}
 }
@@ -688,7 +789,7 @@ find_all_rights(List **problems, Relation ledger)
  * Adds the user's triggers on a ledger that see its new rows.
  */
 static void
-find_user_triggers(List **problems, Relation ledger)
+find_user_triggers(Findings *findings, Relation ledger)
 {
 	int			count = ledger->trigdesc ? ledger->trigdesc->numtriggers : 0;
 
@@ -698,7 +799,7 @@ find_user_triggers(List **problems, Relation ledger)
 
 		if (trigger->tgisinternal || !TRIGGER_FOR_INSERT(trigger->tgtype))
 			continue;
-		add_imprudence(problems, psprintf(TRIGGER_FOR_BEFORE(trigger->tgtype) ?
+		add_imprudence(findings, psprintf(TRIGGER_FOR_BEFORE(trigger->tgtype) ?
 										  "trigger \"%s\" fires before each row of ledger \"%s\" is stored" :
 										  "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
 										  trigger->tgname, RelationGetRelationName(ledger)));
@@ -709,7 +810,7 @@ find_user_triggers(List **problems, Relation ledger)
  * Adds the user's unique indexes and exclusion constraints on a ledger.
  */
 static void
-find_user_indexes(List **problems, Relation ledger, const char *key_column)
+find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
 {
 	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
 	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
@@ -717,13 +818,13 @@ find_user_indexes(List **problems, Relation ledger, const char *key_column)
 
 	foreach(cell, RelationGetIndexList(ledger))
 	{
-		Relation	index = try_relation_open(lfirst_oid(cell), AccessShareLock);
+		Relation	index = look_at(findings, lfirst_oid(cell));
 
 		if (index == NULL)
 			continue;
 		if ((index->rd_index->indisunique || index->rd_index->indisexclusion) &&
 			!list_member_oid(keys, lfirst_oid(cell)))
-			add_imprudence(problems, psprintf("index \"%s\" of ledger \"%s\" can refuse a fate",
+			add_imprudence(findings, psprintf("index \"%s\" of ledger \"%s\" can refuse a fate",
 											  RelationGetRelationName(index),
 											  RelationGetRelationName(ledger)));
 		relation_close(index, AccessShareLock);
@@ -734,7 +835,7 @@ find_user_indexes(List **problems, Relation ledger, const char *key_column)
  * Adds the event triggers of ours that are missing or do not fire.
  */
 static void
-find_event_triggers(List **problems)
+find_event_triggers(Findings *findings)
 {
 	static const struct
 	{
@@ -766,7 +867,7 @@ find_event_triggers(List **problems)
 	for (int i = 0; i < lengthof(wanted); i++)
 	{
 		if (!fires[i])
-			add_imprudence(problems, psprintf("event trigger \"%s\" is missing or does not fire always",
+			add_imprudence(findings, psprintf("event trigger \"%s\" is missing or does not fire always",
 											  wanted[i].name));
 	}
 }
@@ -777,21 +878,23 @@ find_event_triggers(List **problems)
 List *
 imprudences(Relation relation)
 {
+	Findings	findings = {0};
 	GuardTrigger guard;
 	Relation	ledger;
-	List	   *problems = NIL;
 
-	find_event_triggers(&problems);
-	if (!read_guard(relation, &guard) || (ledger = open_ledger(relation, guard.ledger)) == NULL)
-		return problems;
-	if (ledger->rd_rel->relkind == RELKIND_RELATION)
+	find_event_triggers(&findings);
+	if (read_guard(relation, &guard) &&
+		(ledger = open_ledger(&findings, relation, guard.ledger)) != NULL)
 	{
-		find_all_rights(&problems, ledger);
-		find_user_triggers(&problems, ledger);
-		find_user_indexes(&problems, ledger, guard.key_column);
+		if (ledger->rd_rel->relkind == RELKIND_RELATION)
+		{
+			find_all_rights(&findings, ledger);
+			find_user_triggers(&findings, ledger);
+			find_user_indexes(&findings, ledger, guard.key_column);
+		}
+		relation_close(ledger, AccessShareLock);
 	}
-	relation_close(ledger, AccessShareLock);
-	return problems;
+	return findings.problems;
 }
 
 /* ----------------------------------------------------------------------
@@ -800,51 +903,26 @@ imprudences(Relation relation)
  */
 
 /*
- * Adds the problems of a table and its ledger, given the topmost table, and of
- * the guard of the partition that is being worked on, if it is one.
+ * Copies what was found into a governed relation's judgement, and ends that.
  */
 static void
-find_all_problems(List **problems, Governed *governed, Relation relation, Relation root,
-				  List **watched, List **keys)
-{
-	GuardTrigger guard;
-
-	if (!read_guard(root, &guard))
-	{
-		add_problem(problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					psprintf("relation \"%s\", which it is a partition of, is not governed",
-							 RelationGetRelationName(root)));
-		return;
-	}
-	*problems = table_problems(root, &guard);
-	if (root == relation)
-		find_guard_problems(problems, root, watched);
-	else
-		find_trigger_problem(problems, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-	find_ledger_problems(problems, root, &guard, &governed->ledger_oid, watched, keys);
-}
-
-/*
- * Copies what was found into a governed relation's judgement; *watched becomes
- * the array that end_judgement wants.
- */
-static void
-keep_findings(Governed *governed, const List *problems, const List *keys, const List *oids,
-			  Oid **watched)
+keep_findings(Governed *governed, const Findings *findings, uint64 begun)
 {
 	MemoryContext caller = MemoryContextSwitchTo(governed->judgement);
+	Oid		   *watched = palloc(Max(1, list_length(findings->watched)) * sizeof(Oid));
 	ListCell   *cell;
 	int			count = 0;
 
+	governed->ledger_oid = findings->ledger;
 	governed->problems = NIL;
-	foreach(cell, problems)
+	foreach(cell, findings->problems)
 		governed->problems = lappend(governed->problems, pstrdup(((Problem *) lfirst(cell))->text));
 	governed->ledger_keys = NIL;
-	foreach(cell, keys)
+	foreach(cell, findings->ledger_keys)
 		governed->ledger_keys = lappend(governed->ledger_keys, pstrdup(lfirst(cell)));
-	*watched = palloc(Max(1, list_length(oids)) * sizeof(Oid));
-	foreach(cell, oids)
-		(*watched)[count++] = lfirst_oid(cell);
+	foreach(cell, findings->watched)
+		watched[count++] = lfirst_oid(cell);
+	end_judgement(governed, begun, watched, count);
 	MemoryContextSwitchTo(caller);
 }
 
@@ -859,47 +937,63 @@ judge(Governed *governed, Relation relation)
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "petition_cas judging",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(work);
-	Relation	root = relation;
-	List	   *problems = NIL;
-	List	   *keys = NIL;
-	List	   *oids = NIL;
-	Oid		   *watched;
+	Findings	findings = {0};
 
-	governed->ledger_oid = InvalidOid;
-	if (governed->root != governed->relid)
-		root = try_relation_open(governed->root, AccessShareLock);
-	if (root == NULL)
-		add_problem(&problems, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					pstrdup("the table that it is a partition of is gone"));
+	if (governed->root == governed->relid)
+		find_all_problems(&findings, relation, NULL);
 	else
-		find_all_problems(&problems, governed, relation, root, &oids, &keys);
-	if (root != NULL && root != relation)
-		relation_close(root, AccessShareLock);
+	{
+		Relation	root = look_at(&findings, governed->root);
 
-	keep_findings(governed, problems, keys, oids, &watched);
-	end_judgement(governed, begun, watched, list_length(oids));
+		if (root == NULL)
+			add_problem(&findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+						pstrdup("the table that it is a partition of is gone"));
+		else
+		{
+			find_all_problems(&findings, root, relation);
+			relation_close(root, AccessShareLock);
+		}
+	}
+	keep_findings(governed, &findings, begun);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
 }
 
 /*
- * Returns the ledger of a governed relation that may be given a fate.  Raises
- * 55000 with the problems of one that is unsound; 42P01 if its ledger is gone,
- * and 42501 if that belongs to another role.  Asked before each fate; looked at
+ * May a governed relation, whose ledger that is, be given a fate?  Looked at
  * just the first time, and again after an invalidation of what it rests on.
+ */
+static bool
+is_sound_with(Governed *governed, Relation relation, Oid ledger)
+{
+	if (!governed->judged || governed->ledger_oid != ledger)
+		judge(governed, relation);
+	return governed->problems == NIL;
+}
+
+/*
+ * May a governed relation be given a fate?
+ */
+bool
+is_sound(Governed *governed, Relation relation)
+{
+	return is_sound_with(governed, relation, governed_ledger(governed, true));
+}
+
+/*
+ * Returns the ledger of a governed relation that may be given a fate; asked
+ * before each.  Raises 55000 with the problems of one that is unsound; 42P01 if
+ * its ledger is gone, and 42501 if that belongs to another role.
  */
 Oid
 check_sound(Governed *governed, Relation relation)
 {
 	Oid			ledger = governed_ledger(governed, false);
 
-	if (governed->judged && governed->problems == NIL && governed->ledger_oid == ledger)
+	if (is_sound_with(governed, relation, ledger))
 		return ledger;
 	(void) ledger_owner(ledger, governed->ledger, governed->root, governed->relation);
-	judge(governed, relation);
-	if (governed->problems != NIL)
-		report_unsound(relation, governed->problems);
-	return ledger;
+	report_unsound(relation, governed->problems);
 }
 
 /*

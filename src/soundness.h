@@ -40,9 +40,11 @@ extern Oid	key_base_type(Form_pg_attribute key, int32 *typmod);
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
 extern List *ledger_problems(Relation ledger, Relation relation, const char *key_column);
 extern List *governed_problems(Relation relation);
+extern bool try_governed_problems(Relation relation, List **problems);
 extern List *imprudences(Relation relation);
 
 extern void check_readable(Governed *governed, Relation relation);
+extern bool is_sound(Governed *governed, Relation relation);
 extern Oid	check_sound(Governed *governed, Relation relation);
 
 #endif							/* PETITION_CAS_SOUNDNESS_H */
