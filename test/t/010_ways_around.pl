@@ -736,7 +736,8 @@ refused 'DDL that fails within the DDL', \@owner, 'PF006', 'ALTER TABLE t DROP C
   before => q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN BEGIN CREATE TABLE t (x int); EXCEPTION WHEN OTHERS THEN END; RETURN 1; END'};
 refused 'a foreign table as a child', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t) SERVER away',
   before_super => 'CREATE EXTENSION IF NOT EXISTS postgres_fdw; CREATE SERVER IF NOT EXISTS away FOREIGN DATA WRAPPER postgres_fdw';
-refused 'a foreign table as a child of the ledger', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t_fates) SERVER away';
+refused 'a foreign table as a child of the ledger', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t_fates) SERVER away',
+  before_super => 'CREATE EXTENSION IF NOT EXISTS postgres_fdw; CREATE SERVER IF NOT EXISTS away FOREIGN DATA WRAPPER postgres_fdw';
 refused 'a rule on the ledger for `UPDATE`', \@owner, 'PF006', 'CREATE RULE r AS ON UPDATE TO t_fates DO ALSO SELECT 1';
 refused '`ALTER COLUMN` of the ledger `DROP NOT NULL`', \@owner, 'PF006', 'ALTER TABLE t_fates ALTER fate DROP NOT NULL';
 refused 'key of an enum: labels renamed in a circle', \@owner, 'PF006',
