@@ -3,9 +3,9 @@
  * errors.c
  *	  What the losers are told, and the JSON of the DETAILs.
  *
- * Each of our own errors has one JSON object as its DETAIL.  The members are written as text, not through jsonb, because jsonb sorts
- * them and these are also read by people: the row first, then what was asked,
- * then what is.
+ * Each of our own errors has one JSON object as its DETAIL.  The members are
+ * written as text, not through jsonb, because jsonb sorts them and these are
+ * also read by people: the row first, then what was asked, then what is.
  *
  *-------------------------------------------------------------------------
  */
@@ -308,6 +308,34 @@ report_protected_relation(Relation relation, const char *message, const char *hi
 			 errmsg_internal(message, RelationGetRelationName(relation)),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("%s", hint),
+			 errtable(relation)));
+}
+
+/*
+ * Raises 55000: fates of this relation could be lost, recorded wrongly or
+ * assigned twice, and so none is assigned.  problems is a list of char *, each
+ * of them what is wrong, as verify_fates tells it.
+ */
+void
+report_unsound(Relation relation, List *problems)
+{
+	const char **texts = palloc(Max(1, list_length(problems)) * sizeof(char *));
+	int			count = 0;
+	StringInfoData detail;
+	ListCell   *cell;
+
+	foreach(cell, problems)
+		texts[count++] = lfirst(cell);
+	detail_begin(&detail);
+	detail_text(&detail, "relation", qualified_name(relation));
+	detail_texts(&detail, "problems", texts, count);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("governed relation \"%s\" is unsound and assigns no fates",
+					RelationGetRelationName(relation)),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("SELECT * FROM verify_fates(%s), as the owner of the relation, lists the problems, and docs/operations.md tells how to repair each.",
+					 quote_literal_cstr(qualified_name(relation))),
 			 errtable(relation)));
 }
 

@@ -12,8 +12,11 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+
+#include "compat.h"
 
 /*
  * None of these is of class 40: a client that replays its transaction on
@@ -57,15 +60,17 @@ typedef struct Refusal
 	TimestampTz assigned_at;
 } Refusal;
 
-extern void report_concurrent_modification(const Refusal *refusal);
-extern void report_already_fated(const Refusal *refusal);
-extern void report_invalid_transition(const Refusal *refusal);
-extern void report_not_a_fate(const Refusal *refusal);
-extern void report_not_found(const Refusal *refusal);
-extern void report_ledger_conflict(const Refusal *refusal, const char *ledger);
+pg_noreturn extern void report_concurrent_modification(const Refusal *refusal);
+pg_noreturn extern void report_already_fated(const Refusal *refusal);
+pg_noreturn extern void report_invalid_transition(const Refusal *refusal);
+pg_noreturn extern void report_not_a_fate(const Refusal *refusal);
+pg_noreturn extern void report_not_found(const Refusal *refusal);
+pg_noreturn extern void report_ledger_conflict(const Refusal *refusal, const char *ledger);
 extern bool is_row_conflict(const ErrorData *error);
 extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
-extern void report_protected_relation(Relation relation, const char *message, const char *hint);
+pg_noreturn extern void report_protected_relation(Relation relation, const char *message,
+												  const char *hint);
+pg_noreturn extern void report_unsound(Relation relation, List *problems);
 
 #endif							/* PETITION_CAS_ERRORS_H */
