@@ -122,7 +122,7 @@ CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state t
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
-'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, or the table is not governed or unsound, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, several rows have the id, or the table is not governed or unsound, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
 
 CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
                                 reason text DEFAULT NULL,

@@ -543,6 +543,23 @@ report_suppressed(const Swap *swap, Datum key)
 }
 
 /*
+ * Raises 55000 for an UPDATE of one key that hit several rows.
+ */
+pg_noreturn static void
+report_not_unique(const Swap *swap, Datum key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("key \"%s\" is not unique in governed relation \"%s\"",
+					key_text(swap->governed, key), RelationGetRelationName(swap->relation)),
+			 errdetail("More than one row has this key, so a fate could be assigned to the wrong one."),
+			 errhint("Nothing was changed. Give every row a key of its own. SELECT * FROM verify_fates(%s), as the owner of the relation, tells whether its unique index is missing.",
+					 quote_literal_cstr(quote_qualified_identifier(swap->governed->relation_schema,
+																   swap->governed->relation))),
+			 errtable(swap->relation)));
+}
+
+/*
  * Returns a row that the last statement returned, by its number.
  */
 static HeapTuple
@@ -612,6 +629,8 @@ execute_swap(Swap *swap)
 							   InvalidSnapshot, true);
 	if (updated == 0)
 		return false;
+	if (updated > 1)
+		report_not_unique(swap, swap->key);
 
 	swap->row = returned_row(0);
 	swap->row_desc = SPI_tuptable->tupdesc;
@@ -1340,6 +1359,8 @@ update_bulk(void *argument)
 
 		check_stored_state(swap, state, isnull);
 		item = returned_item(bulk, row, 1);
+		if (item->outcome != bulk->target)
+			report_not_unique(swap, UUIDPGetDatum(&item->id));
 		item->outcome = ASSIGNED;
 		item->current.exists = true;
 		item->current.state = swap->new_state;

@@ -1,4 +1,5 @@
--- What the swaps make of rows that only tampering leaves: a null state.
+-- What the swaps make of rows that only tampering leaves: a null state, and a
+-- key that several rows have.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/sql/helpers.psql'
 \set ECHO none
@@ -36,4 +37,29 @@ COMMIT;
 SELECT * FROM verify_fates('swap_tampered.orders');
 DELETE FROM orders;
 DELETE FROM petition_submissions;
+
+-- Two rows with one key, past an index that says it is unique.
+SET allow_system_table_mods = on;
+UPDATE pg_index SET indisunique = false WHERE indexrelid IN ('orders_pkey'::regclass, 'petition_submissions_pkey'::regclass);
+INSERT INTO orders VALUES (1, 'open'), (1, 'open'), (2, 'open');
+INSERT INTO petition_submissions (id, text, state) SELECT pid(n), 'text', 'DELIBERATING' FROM unnest('{1,1,2}'::int[]) n;
+UPDATE pg_index SET indisunique = true WHERE indexrelid = 'orders_pkey'::regclass;
+SELECT told($$ SELECT compare_and_swap(NULL::orders, '1', 'open', 'hold') $$);
+SELECT told($$ SELECT try_compare_and_swap(NULL::orders, '1', 'open', 'hold') $$);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT told($$ SELECT try_compare_and_swap(NULL::orders, '1', 'open', 'hold') $$);
+COMMIT;
+-- A fate is refused by the ledger, before anybody has counted.
+SELECT told($$ SELECT try_compare_and_swap(NULL::orders, '1', 'open', 'closed') $$);
+SELECT told($$ SELECT outcome FROM try_compare_and_swap(NULL::orders, '2', 'open', 'closed') $$);
+-- The set form, while the server knows that the index is not unique, so that it
+-- updates all that match.
+SELECT told($$ SELECT assign_fates(ARRAY[pid(1), pid(2)], 'DELIBERATING', 'REFERRED') $$);
+SELECT told($$ SELECT assign_fates(ARRAY[pid(2)], 'DELIBERATING', 'REFERRED') $$);
+UPDATE pg_index SET indisunique = true WHERE indexrelid = 'petition_submissions_pkey'::regclass;
+RESET allow_system_table_mods;
+-- Nothing stays of what was refused.
+SELECT * FROM orders ORDER BY id;
+SELECT id, state FROM petition_submissions ORDER BY id;
+SELECT id, fate FROM orders_fates UNION ALL SELECT NULL, fate FROM petition_submissions_fates;
 DROP SCHEMA swap_tampered CASCADE;
