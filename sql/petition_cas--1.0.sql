@@ -146,7 +146,7 @@ CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state te
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap(anyelement, text, text, text) IS
-'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, and 42804 if subject has not the row type of a table.';
+'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, 42804 if subject has not the row type of a table, and 23514 if it is of a domain that the row would violate.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_state text, new_state text,
                                      OUT outcome text, OUT current_state text)

@@ -1088,20 +1088,40 @@ make_attempt(const Swap *swap, Outcome outcome)
 }
 
 /*
+ * Returns the row that the UPDATE of compare_and_swap returned, in the current
+ * memory context.  Where the caller named the table by a domain over its row
+ * type, raises that domain's own 23514 if the row violates it.
+ */
+static Datum
+make_row(const Swap *swap)
+{
+	FmgrInfo   *function = swap->fcinfo->flinfo;
+	Oid			type = get_fn_expr_argtype(function, 0);
+	bool		isnull;
+	Datum		row = SPI_getbinval(swap->row, swap->row_desc, 2, &isnull);
+
+	if (isnull)
+		elog(ERROR, "updated row of relation \"%s\" is null",
+			 RelationGetRelationName(swap->relation));
+	row = datumCopy(row, false, -1);
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		domain_check(row, false, type, &function->fn_extra, function->fn_mcxt);
+	return row;
+}
+
+/*
  * Returns what the swap's function returns, in the current memory context.
  */
 static Datum
 make_result(const Swap *swap, Outcome outcome)
 {
-	bool		isnull;
-
 	switch (swap->statement)
 	{
 		case PETITION_ASSIGN:
 		case PETITION_ASSIGN_REASON:
 			return make_petition(swap, get_func_rettype(swap->fcinfo->flinfo->fn_oid));
 		case ROW_SWAP:
-			return datumCopy(SPI_getbinval(swap->row, swap->row_desc, 2, &isnull), false, -1);
+			return make_row(swap);
 		default:
 			return make_attempt(swap, outcome);
 	}
