@@ -29,9 +29,11 @@
  *
  *	- If the version that was there before the UPDATE is there still, then the
  *	  UPDATE saw it, and something keeps it from being updated (55000).
- *	- Else the row is locked if it is in the expected state.  Then it can no
- *	  longer change, and another UPDATE either updates it or is suppressed
- *	  (55000).
+ *	- Else it is tried once more, from the version that is there now.  If it has
+ *	  changed again, it is locked in the expected state.  Then it can no longer
+ *	  change, and another UPDATE either updates it or is suppressed (55000).  It is
+ *	  not locked at once, lest a caller who may not update it has to wait for
+ *	  somebody who does.
  *	- If there was nothing to lock, then the row was not in the expected state at
  *	  that moment.  If it is by now, it is tried like one that has just been
  *	  found so; if that happens again and again, or if it is not, it has changed
@@ -920,7 +922,7 @@ settle_swap(Swap *swap)
 	{
 		if (is_same_version(before, read_current_version(swap)))
 			report_suppressed(swap, swap->key);
-		if (lock_row(swap))
+		if (try > 0 && lock_row(swap))
 		{
 			if (execute_swap(swap))
 				return ASSIGNED;
@@ -1601,7 +1603,8 @@ settle_bulk(Bulk *bulk)
 			execute_bulk(bulk);
 		report_unchanged(bulk, before);
 		lock_and_swap(bulk, ROWS_LOCK_FREE, 0);
-		lock_and_swap(bulk, ROWS_LOCK, first_after_assigned(bulk));
+		if (try > 0)
+			lock_and_swap(bulk, ROWS_LOCK, first_after_assigned(bulk));
 
 		first = first_after_assigned(bulk);
 		before = read_current_versions(bulk);
