@@ -1029,7 +1029,7 @@ report_outcome(Swap *swap, Outcome outcome)
 /*
  * Returns the row that the UPDATE of assign_fate returned, as a value of the
  * composite type petition_submission, in the current memory context.  Raises
- * 42804 if the table's columns are no longer of the types that it has.
+ * 42804 if table and type no longer have the same columns, of the same types.
  */
 static Datum
 make_petition(const Swap *swap, Oid type)
@@ -1037,17 +1037,21 @@ make_petition(const Swap *swap, Oid type)
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 	Datum		petition;
 
-	if (desc->natts != swap->row_desc->natts)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("type %s has %d columns instead of %d",
-						format_type_be(type), desc->natts, swap->row_desc->natts),
-				 errhint("It is the extension's: undo what was done to it.")));
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < Max(desc->natts, swap->row_desc->natts); i++)
 	{
-		Form_pg_attribute wanted = TupleDescAttr(desc, i);
-		Form_pg_attribute found = TupleDescAttr(swap->row_desc, i);
+		Form_pg_attribute wanted;
+		Form_pg_attribute found;
 
+		if (i >= Min(desc->natts, swap->row_desc->natts) ||
+			TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(swap->row_desc, i)->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("type %s does not have the columns of relation \"%s\"",
+							format_type_be(type), RelationGetRelationName(swap->relation)),
+					 errhint("The type belongs to the extension. Undo what was done to it.")));
+
+		wanted = TupleDescAttr(desc, i);
+		found = TupleDescAttr(swap->row_desc, i);
 		if (wanted->atttypid != found->atttypid)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),

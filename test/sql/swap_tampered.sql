@@ -62,4 +62,25 @@ RESET allow_system_table_mods;
 SELECT * FROM orders ORDER BY id;
 SELECT id, state FROM petition_submissions ORDER BY id;
 SELECT id, fate FROM orders_fates UNION ALL SELECT NULL, fate FROM petition_submissions_fates;
+
+-- A ledger whose columns are no longer those that govern made: what they would
+-- tell is left out.
+BEGIN;
+SET LOCAL petition_cas.allow_unguard = on;
+ALTER TABLE orders_fates ALTER assigned_at TYPE text;
+SELECT told($$ SELECT compare_and_swap(NULL::orders, '2', 'open', 'hold') $$);
+ROLLBACK;
+-- The composite type with a column more, or one less.
+BEGIN;
+ALTER TYPE petition_submission ADD ATTRIBUTE more text;
+SELECT told($$ SELECT assign_fate(pid(2), 'DELIBERATING', 'REFERRED') $$);
+UPDATE petition_submissions SET text = 'other' WHERE id = pid(2);
+INSERT INTO petition_submissions (id, text, state) VALUES (pid(3), 'text', 'DELIBERATING');
+SELECT told($$ SELECT assign_fate(pid(3), 'DELIBERATING', 'REFERRED') $$);
+ROLLBACK;
+BEGIN;
+INSERT INTO petition_submissions (id, text, state) VALUES (pid(3), 'text', 'DELIBERATING');
+ALTER TYPE petition_submission DROP ATTRIBUTE updated_at;
+SELECT told($$ SELECT assign_fate(pid(3), 'DELIBERATING', 'REFERRED') $$);
+ROLLBACK;
 DROP SCHEMA swap_tampered CASCADE;
