@@ -122,7 +122,7 @@ CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state t
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
-'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered or the table is not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, several rows have the id, or the table is not governed or unsound, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
 
 CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
                                 reason text DEFAULT NULL,
@@ -131,7 +131,7 @@ CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_sta
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION try_assign_fate(uuid, text, text, text) IS
-'As assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state in place of PF001 to PF004. Other errors are raised, PF002 among them where the ledger holds a fate from an earlier row.';
+'As assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state (null if there is none) in place of PF001 to PF004. Other errors are raised, PF002 among them where the ledger holds a fate from an earlier row.';
 
 CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_state text,
                              reason text DEFAULT NULL)
@@ -146,7 +146,7 @@ CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state te
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap(anyelement, text, text, text) IS
-'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, and 42804 if subject has not the row type of a table.';
+'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, 42804 if subject has not the row type of a table, and 23514 if it is of a domain that the row would violate.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_state text, new_state text,
                                      OUT outcome text, OUT current_state text)

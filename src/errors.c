@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -85,6 +86,16 @@ detail_number(StringInfo detail, const char *name, int64 value)
 }
 
 /*
+ * Adds a member with true or false.
+ */
+static void
+detail_bool(StringInfo detail, const char *name, bool value)
+{
+	detail_name(detail, name);
+	appendStringInfoString(detail, value ? "true" : "false");
+}
+
+/*
  * Adds a member with a moment in ISO 8601, in the session's time zone, as the
  * server's own JSON functions write it.
  */
@@ -113,16 +124,24 @@ detail_end(StringInfo detail)
 static char *
 qualified_name(Relation relation)
 {
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-									  RelationGetRelationName(relation));
+	const char *schema = get_namespace_name(RelationGetNamespace(relation));
+
+	if (schema == NULL)
+		elog(ERROR, "cache lookup failed for namespace %u", RelationGetNamespace(relation));
+	return quote_qualified_identifier(schema, RelationGetRelationName(relation));
 }
 
 /*
  * Returns the DETAIL of PF001 to PF004.  Where the row's values are withheld,
  * it tells the relation and what was asked, which the caller knows already.
+ *
+ * A current_state of null has two meanings, and row_exists, which follows it
+ * only then, tells which it is.  Where the ledger alone holds the fate, the
+ * detail gives that and not where the row's state leads: the row can have no
+ * other fate, whatever the lifecycle allows.
  */
 static char *
-refusal_detail(const Refusal *refusal)
+refusal_detail(const Refusal *refusal, bool by_ledger)
 {
 	StringInfoData detail;
 
@@ -137,9 +156,15 @@ refusal_detail(const Refusal *refusal)
 	}
 	detail_text(&detail, "expected_state", refusal->expected_state);
 	if (refusal->key != NULL)
+	{
 		detail_text(&detail, "current_state", refusal->current_state);
+		if (refusal->current_state == NULL)
+			detail_bool(&detail, "row_exists", !refusal->is_missing);
+	}
 	detail_text(&detail, "new_state", refusal->new_state);
-	if (refusal->key != NULL)
+	if (refusal->key != NULL && refusal->ledger_fate != NULL)
+		detail_text(&detail, "fate", refusal->ledger_fate);
+	if (refusal->key != NULL && !by_ledger)
 		detail_texts(&detail, "allowed", refusal->allowed, refusal->nallowed);
 	if (refusal->assigned_by != NULL)
 	{
@@ -155,34 +180,52 @@ refusal_detail(const Refusal *refusal)
 void
 report_concurrent_modification(const Refusal *refusal)
 {
-	if (refusal->current_state == NULL)
+	const char *relation = RelationGetRelationName(refusal->relation);
+
+	if (refusal->is_missing)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
 				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found it deleted",
-						refusal->key, RelationGetRelationName(refusal->relation),
-						refusal->expected_state),
-				 errdetail_internal("%s", refusal_detail(refusal)),
+						refusal->key, relation, refusal->expected_state),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
+				 errtable(refusal->relation)));
+
+	if (refusal->current_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
+				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found null",
+						refusal->key, relation, refusal->expected_state),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
+				 errhint("Nothing was changed. No row gets a null state under the guard. SELECT * FROM verify_fates(%s), as the owner of the relation, lists the rows that have one.",
+						 quote_literal_cstr(qualified_name(refusal->relation))),
+				 errtable(refusal->relation)));
+
+	if (refusal->is_fated)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
+				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
+						refusal->key, relation, refusal->expected_state, refusal->current_state),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
+				 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
+						 refusal->current_state),
 				 errtable(refusal->relation)));
 
 	if (strcmp(refusal->current_state, refusal->expected_state) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
 				 errmsg("concurrent modification of row \"%s\" of relation \"%s\", which is in state \"%s\"",
-						refusal->key, RelationGetRelationName(refusal->relation),
-						refusal->current_state),
-				 errdetail_internal("%s", refusal_detail(refusal)),
-				 errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again."),
+						refusal->key, relation, refusal->current_state),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
+				 IsolationUsesXactSnapshot() ?
+				 errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again.") :
+				 errhint("Nothing was changed. The row was changed while the call ran, and was not in the expected state when it was to be updated: read it again and decide anew."),
 				 errtable(refusal->relation)));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CONCURRENT_MODIFICATION),
 			 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
-					refusal->key, RelationGetRelationName(refusal->relation),
-					refusal->expected_state, refusal->current_state),
-			 errdetail_internal("%s", refusal_detail(refusal)),
-			 refusal->is_fated ?
-			 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
-					 refusal->current_state) :
+					refusal->key, relation, refusal->expected_state, refusal->current_state),
+			 errdetail_internal("%s", refusal_detail(refusal, false)),
 			 errhint("Nothing was changed. Read the row again and decide on the state that it has now."),
 			 errtable(refusal->relation)));
 }
@@ -198,7 +241,7 @@ report_already_fated(const Refusal *refusal)
 				(errcode(ERRCODE_ALREADY_FATED),
 				 errmsg("row of relation \"%s\" already has a fate",
 						RelationGetRelationName(refusal->relation)),
-				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
 				 errtable(refusal->relation)));
 
 	ereport(ERROR,
@@ -206,7 +249,7 @@ report_already_fated(const Refusal *refusal)
 			 errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\"",
 					refusal->key, RelationGetRelationName(refusal->relation),
 					refusal->current_state),
-			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errdetail_internal("%s", refusal_detail(refusal, false)),
 			 refusal->assigned_by == NULL ? 0 :
 			 errhint("A fate is for ever. If it was assigned by you, at the time in the detail, then your earlier attempt went through."),
 			 errtable(refusal->relation)));
@@ -225,7 +268,7 @@ report_invalid_transition(const Refusal *refusal)
 				(errcode(ERRCODE_INVALID_STATE_TRANSITION),
 				 errmsg("row of relation \"%s\" cannot go to state \"%s\"",
 						RelationGetRelationName(refusal->relation), refusal->new_state),
-				 errdetail_internal("%s", refusal_detail(refusal)),
+				 errdetail_internal("%s", refusal_detail(refusal, false)),
 				 errtable(refusal->relation)));
 
 	initStringInfo(&allowed);
@@ -236,7 +279,7 @@ report_invalid_transition(const Refusal *refusal)
 			 errmsg("row \"%s\" of relation \"%s\" cannot go from state \"%s\" to \"%s\"",
 					refusal->key, RelationGetRelationName(refusal->relation),
 					refusal->current_state, refusal->new_state),
-			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errdetail_internal("%s", refusal_detail(refusal, false)),
 			 refusal->nallowed == 0 ?
 			 errhint("The lifecycle does not know \"%s\", so it leads nowhere. extend_lifecycle can add it.",
 					 refusal->current_state) :
@@ -254,7 +297,7 @@ report_not_a_fate(const Refusal *refusal)
 			(errcode(ERRCODE_INVALID_STATE_TRANSITION),
 			 errmsg("cannot assign state \"%s\" to row \"%s\" of relation \"%s\" as its fate",
 					refusal->new_state, refusal->key, RelationGetRelationName(refusal->relation)),
-			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errdetail_internal("%s", refusal_detail(refusal, false)),
 			 errhint("\"%s\" is a state that leads on. Use compare_and_swap for transitions between such states.",
 					 refusal->new_state),
 			 errtable(refusal->relation)));
@@ -270,25 +313,48 @@ report_not_found(const Refusal *refusal)
 			(errcode(ERRCODE_SUBMISSION_NOT_FOUND),
 			 errmsg("row \"%s\" of relation \"%s\" does not exist",
 					refusal->key, RelationGetRelationName(refusal->relation)),
-			 errdetail_internal("%s", refusal_detail(refusal)),
+			 errdetail_internal("%s", refusal_detail(refusal, false)),
 			 errtable(refusal->relation)));
 }
 
 /*
- * Raises PF002: the row has no fate, but the ledger holds one for its key.
+ * Raises PF002: the row is open, is gone or is about to be inserted, but the
+ * ledger holds a fate for its key.  Which one that is, the caller of this tells
+ * in ledger_fate if it is known and may be shown.
  */
 void
 report_ledger_conflict(const Refusal *refusal, const char *ledger)
 {
+	Refusal		conflict = *refusal;
+	const char *relation = RelationGetRelationName(refusal->relation);
+
+	/* a row with a null state can go to no fate: this one is being inserted */
+	conflict.is_missing = conflict.current_state == NULL;
+
+	if (conflict.key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ALREADY_FATED),
+				 errmsg("row of relation \"%s\" already has a fate in ledger \"%s\"",
+						relation, ledger),
+				 errdetail_internal("%s", refusal_detail(&conflict, true)),
+				 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The owner of the relation finds it in the ledger."),
+				 errtable(refusal->relation)));
+
+	if (conflict.ledger_fate == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ALREADY_FATED),
+				 errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
+						conflict.key, relation, ledger),
+				 errdetail_internal("%s", refusal_detail(&conflict, true)),
+				 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells which it is, and who assigned it when."),
+				 errtable(refusal->relation)));
+
 	ereport(ERROR,
 			(errcode(ERRCODE_ALREADY_FATED),
-			 refusal->key == NULL ?
-			 errmsg("row of relation \"%s\" already has a fate in ledger \"%s\"",
-					RelationGetRelationName(refusal->relation), ledger) :
-			 errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
-					refusal->key, RelationGetRelationName(refusal->relation), ledger),
-			 errdetail_internal("%s", refusal_detail(refusal)),
-			 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever. The table's owner sees it with verify_fates."),
+			 errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\" in ledger \"%s\"",
+					conflict.key, relation, conflict.ledger_fate, ledger),
+			 errdetail_internal("%s", refusal_detail(&conflict, true)),
+			 errhint("The ledger holds this fate from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells who assigned it when. What is to be decided anew needs a row with a key of its own."),
 			 errtable(refusal->relation)));
 }
 
@@ -366,7 +432,8 @@ get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
  * Is it the error by which the server refuses, above READ COMMITTED, to update
  * or lock a row that has changed since the transaction's snapshot?  Other
  * errors have the same SQLSTATE; the message tells them apart, whatever
- * language it is shown in.
+ * language it is shown in.  One that comes from another node has no message_id
+ * of its own, only its text.
  */
 bool
 is_row_conflict(const ErrorData *error)
@@ -377,11 +444,12 @@ is_row_conflict(const ErrorData *error)
 		"tuple to be locked was already moved to another partition due to concurrent update"
 	};
 
-	if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE || error->message_id == NULL)
+	if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE)
 		return false;
 	for (int i = 0; i < lengthof(messages); i++)
 	{
-		if (strcmp(error->message_id, messages[i]) == 0)
+		if ((error->message_id != NULL && strcmp(error->message_id, messages[i]) == 0) ||
+			(error->message != NULL && strcmp(error->message, messages[i]) == 0))
 			return true;
 	}
 	return false;

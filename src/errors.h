@@ -50,11 +50,14 @@ typedef struct Refusal
 								 * row's values */
 	bool		is_petition;	/* the detail speaks of submission_id */
 	const char *expected_state;
-	const char *current_state;	/* NULL if there is no row */
+	const char *current_state;	/* NULL if it is null or there is no row */
+	bool		is_missing;		/* there is no row */
 	const char *new_state;
 	bool		is_fated;		/* is current_state a fate? */
 	const char **allowed;		/* where current_state leads */
 	int			nallowed;
+	const char *ledger_fate;	/* the fate that the ledger alone holds, or
+								 * NULL if not known */
 	const char *assigned_by;	/* of the fate that stands, or NULL if not
 								 * known */
 	TimestampTz assigned_at;

@@ -19,6 +19,29 @@
  * was taken (40001).  There the UPDATE runs in a subtransaction, so that the
  * row can be read again after that error and PF001 be told instead.
  *
+ * The row may be in the expected state before and after an UPDATE that missed
+ * it.  Above READ COMMITTED that means that row security, a trigger or a rule
+ * kept it from being updated: the UPDATE and the reading saw the same snapshot,
+ * and a row that has changed since is refused by the server.  At READ COMMITTED
+ * the row may also have gone to another state and come back, or have been
+ * deleted and inserted anew, any number of times.  What tells the two apart is
+ * the row's version, and where that has changed, a lock:
+ *
+ *	- If the version that was there before the UPDATE is there still, then the
+ *	  UPDATE saw it, and something keeps it from being updated (55000).
+ *	- Else it is tried once more, from the version that is there now.  If it has
+ *	  changed again, it is locked in the expected state.  Then it can no longer
+ *	  change, and another UPDATE either updates it or is suppressed (55000).  It is
+ *	  not locked at once, lest a caller who may not update it has to wait for
+ *	  somebody who does.
+ *	- If there was nothing to lock, then the row was not in the expected state at
+ *	  that moment.  If it is by now, it is tried like one that has just been
+ *	  found so; if that happens again and again, or if it is not, it has changed
+ *	  while the call ran (PF001).
+ *
+ * Version and lock are taken as the table's owner and past row security, so that
+ * no policy and no missing right of the caller blurs the answer.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -65,12 +88,36 @@ typedef enum Outcome
 	ALREADY_FATED,
 	CONCURRENT_MODIFICATION,
 	INVALID_TRANSITION,
-	STILL_EXPECTED				/* nothing keeps the row from being swapped */
+	/* not yet an outcome: */
+	STILL_EXPECTED,				/* in the expected state, before and after */
+	LOCKED,						/* and locked in it */
+	CHANGED						/* concurrent modification, but its state is
+								 * still to be read */
 } Outcome;
+
+/* How often a row that is in the expected state once more is tried again */
+#define MAX_TRIES 10
 
 static const char *const outcome_names[] = {
 	"assigned", "not_found", "already_fated", "concurrent_modification", "invalid_transition"
 };
+
+/* What is read of a row */
+typedef struct RowState
+{
+	bool		exists;			/* is there one that the caller may see? */
+	const char *state;			/* NULL if there is none, or if it is null,
+								 * which only tampering leaves */
+} RowState;
+
+/* Which version of a row it is, as the server stores it */
+typedef struct RowVersion
+{
+	Oid			relid;			/* InvalidOid: there is no row, or not in the
+								 * expected state */
+	ItemPointerData place;
+	TransactionId writer;
+} RowVersion;
 
 /* One call: what is to be swapped, and what became of it */
 typedef struct Swap
@@ -88,8 +135,7 @@ typedef struct Swap
 								 * be, a fate? */
 	text	   *reason;			/* or NULL */
 
-	const char *current_state;	/* once the swap is over; NULL if there is no
-								 * row */
+	RowState	current;		/* once the swap is over */
 	HeapTuple	row;			/* what the UPDATE returned */
 	TupleDesc	row_desc;
 	Datum		result;			/* of the function */
@@ -249,31 +295,66 @@ write_bulk_swap(const Governed *governed, KeptStatement statement, StringInfo qu
 }
 
 /*
- * Writes the statements that only read: the state of a row, the states of
- * many, and the probe that finds out whether a row has changed since the
- * transaction's snapshot, by locking it (it raises 40001 if so).
+ * Writes the statements that read or lock rows:
+ *
+ *	ROW_STATE		SELECT state FROM table WHERE key = $1
+ *	ROW_STATES		SELECT state, key FROM table WHERE key = ANY ($1)
+ *	ROW_VERSION		SELECT tableoid, ctid, xmin FROM table WHERE key = $1 AND
+ *					state = $2
+ *	ROW_VERSIONS	SELECT tableoid, ctid, xmin, key FROM table WHERE key = ANY ($1)
+ *					AND state = $2
+ *	ROW_PROBE		SELECT FROM table WHERE key = $1 FOR NO KEY UPDATE NOWAIT
+ *	ROW_LOCK		SELECT FROM table WHERE key = $1 AND state = $2
+ *					FOR NO KEY UPDATE
+ *	ROWS_LOCK		SELECT key AS locked_key FROM table WHERE key = ANY ($1) AND
+ *					state = $2 ORDER BY locked_key FOR NO KEY UPDATE
+ *	ROWS_LOCK_FREE	the same, SKIP LOCKED
+ *
+ * The probe finds out whether a row has changed since the transaction's
+ * snapshot: it raises 40001 if so.
  */
 static int
 write_read(const Governed *governed, KeptStatement statement, StringInfo query, Oid *types)
 {
-	types[0] = governed->key_type;
-	if (statement == ROW_PROBE)
-		appendStringInfoString(query, "SELECT");
-	else if (statement == ROW_STATE)
-		appendStringInfo(query, "SELECT %s", quote_identifier(governed->state_column));
-	else
-	{
-		types[0] = get_array_type(governed->key_type);
-		appendStringInfo(query, "SELECT %s, ", quote_identifier(governed->state_column));
+	bool		one = (statement == ROW_STATE || statement == ROW_VERSION ||
+					   statement == ROW_PROBE || statement == ROW_LOCK);
+	bool		locks = (statement == ROW_LOCK || statement == ROWS_LOCK ||
+						 statement == ROWS_LOCK_FREE);
+	bool		in_state = locks || statement == ROW_VERSION || statement == ROW_VERSIONS;
+
+	appendStringInfoString(query, "SELECT ");
+	if (statement == ROW_STATE || statement == ROW_STATES)
+		appendStringInfoString(query, quote_identifier(governed->state_column));
+	else if (statement == ROW_VERSION || statement == ROW_VERSIONS)
+		appendStringInfoString(query, "tableoid, ctid, xmin");
+	if (statement == ROW_STATES || statement == ROW_VERSIONS)
+		appendStringInfoString(query, ", ");
+	if (!one)
 		append_key(query, governed, NULL);
-	}
+	if (locks && !one)
+		appendStringInfoString(query, " AS locked_key");
+
 	appendStringInfo(query, " FROM %s WHERE ", get_relation_sql(governed));
 	append_key(query, governed, NULL);
 	append_operator(query, governed->key_equality);
-	appendStringInfoString(query, statement == ROW_STATES ? "ANY ($1)" : "$1");
+	appendStringInfoString(query, one ? "$1" : "ANY ($1)");
+	types[0] = one ? governed->key_type : get_array_type(governed->key_type);
+	if (in_state)
+	{
+		appendStringInfoString(query, " AND ");
+		append_state_equality(query, governed, "$2");
+		types[1] = governed->state_is_enum ? governed->state_type : TEXTOID;
+	}
+
+	if (locks && !one)
+		appendStringInfoString(query, " ORDER BY locked_key");
+	if (locks || statement == ROW_PROBE)
+		appendStringInfoString(query, " FOR NO KEY UPDATE");
 	if (statement == ROW_PROBE)
-		appendStringInfoString(query, " FOR NO KEY UPDATE NOWAIT");
-	return 1;
+		appendStringInfoString(query, " NOWAIT");
+	if (statement == ROWS_LOCK_FREE)
+		appendStringInfoString(query, " SKIP LOCKED");
+	return in_state ? 2 : 1;
 }
 
 /*
@@ -457,7 +538,7 @@ check_stored_state(const Swap *swap, Datum state, bool isnull)
  * Raises 55000 for an update that was suppressed: the row is there in the
  * expected state, and yet is not updated.
  */
-static void
+pg_noreturn static void
 report_suppressed(const Swap *swap, Datum key)
 {
 	ereport(ERROR,
@@ -471,15 +552,68 @@ report_suppressed(const Swap *swap, Datum key)
 }
 
 /*
+ * Raises 55000 for an UPDATE of one key that hit several rows.
+ */
+pg_noreturn static void
+report_not_unique(const Swap *swap, Datum key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("key \"%s\" is not unique in governed relation \"%s\"",
+					key_text(swap->governed, key), RelationGetRelationName(swap->relation)),
+			 errdetail("More than one row has this key, so a fate could be assigned to the wrong one."),
+			 errhint("Nothing was changed. Give every row a key of its own. SELECT * FROM verify_fates(%s), as the owner of the relation, tells whether its unique index is missing.",
+					 quote_literal_cstr(quote_qualified_identifier(swap->governed->relation_schema,
+																   swap->governed->relation))),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Returns a row that the last statement returned, by its number.
+ */
+static HeapTuple
+returned_row(uint64 number)
+{
+	if (SPI_tuptable == NULL || number >= SPI_tuptable->numvals)
+		elog(ERROR, "statement did not return row " UINT64_FORMAT, number);
+	return SPI_tuptable->vals[number];
+}
+
+/*
+ * Executes a statement on the table as the table's owner and past row security,
+ * as referential integrity does it.  What it tells depends on the row alone.
+ * The owner needs the rights that owners have by default.
+ */
+static uint64
+execute_as_owner(const Swap *swap, KeptStatement statement, Datum *values, Snapshot snapshot)
+{
+	Oid			user;
+	int			security;
+	uint64		count;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(swap->relation->rd_rel->relowner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	count = governed_execute(swap->governed, statement, write_read,
+							 RelationGetRelid(swap->relation), values, NULL, snapshot, true);
+	SetUserIdAndSecContext(user, security);
+	return count;
+}
+
+/*
  * Takes the row out of the one column that an UPDATE of the whole row returned.
  */
 static void
 open_whole_row(Swap *swap)
 {
 	bool		isnull;
-	HeapTupleHeader whole = DatumGetHeapTupleHeader(SPI_getbinval(swap->row, swap->row_desc, 1,
-																  &isnull));
+	Datum		column = SPI_getbinval(swap->row, swap->row_desc, 1, &isnull);
+	HeapTupleHeader whole;
 
+	if (isnull)
+		elog(ERROR, "updated row of relation \"%s\" is null",
+			 RelationGetRelationName(swap->relation));
+	whole = DatumGetHeapTupleHeader(column);
 	swap->row = palloc0(HEAPTUPLESIZE);
 	swap->row->t_len = HeapTupleHeaderGetDatumLength(whole);
 	swap->row->t_data = whole;
@@ -494,16 +628,20 @@ static bool
 execute_swap(Swap *swap)
 {
 	Datum		values[4];
+	uint64		updated;
 	Datum		state;
 	bool		isnull;
 
 	fill_parameters(swap, swap->key, values);
-	if (governed_execute(swap->governed, swap->statement, write_swap,
-						 RelationGetRelid(swap->relation), values, NULL,
-						 InvalidSnapshot, true) == 0)
+	updated = governed_execute(swap->governed, swap->statement, write_swap,
+							   RelationGetRelid(swap->relation), values, NULL,
+							   InvalidSnapshot, true);
+	if (updated == 0)
 		return false;
+	if (updated > 1)
+		report_not_unique(swap, swap->key);
 
-	swap->row = SPI_tuptable->vals[0];
+	swap->row = returned_row(0);
 	swap->row_desc = SPI_tuptable->tupdesc;
 	if (returns_petition(swap->statement) && swap->row_desc->natts == 1)
 		open_whole_row(swap);
@@ -511,7 +649,8 @@ execute_swap(Swap *swap)
 						 returns_petition(swap->statement) ? PETITION_STATE_COLUMN : 1,
 						 swap->row_desc, &isnull);
 	check_stored_state(swap, state, isnull);
-	swap->current_state = swap->new_state;
+	swap->current.exists = true;
+	swap->current.state = swap->new_state;
 	return true;
 }
 
@@ -619,46 +758,106 @@ execute_swap_in_snapshot(Swap *swap, bool *changed)
  */
 
 /*
- * Finds out why a swap was not made, from the row's state when the call began
- * and now; NULL where there was, or is, no row.  changed: the server refused
- * the update because the row has changed.
+ * Returns the state of a row that a statement returned in its first column.
+ */
+static RowState
+returned_state(const Swap *swap, HeapTuple row)
+{
+	RowState	result = {true, NULL};
+	bool		isnull;
+	Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull);
+
+	if (!isnull)
+		result.state = state_text(swap->governed, state);
+	return result;
+}
+
+/*
+ * Returns the version of a row that a statement returned in its first three
+ * columns.
+ */
+static RowVersion
+returned_version(HeapTuple row)
+{
+	RowVersion	version;
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+
+	version.relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+	version.place = *(ItemPointer) DatumGetPointer(SPI_getbinval(row, desc, 2, &isnull));
+	version.writer = DatumGetTransactionId(SPI_getbinval(row, desc, 3, &isnull));
+	return version;
+}
+
+/*
+ * Are two versions of a row the same, and is there one?
+ */
+static bool
+is_same_version(RowVersion a, RowVersion b)
+{
+	return OidIsValid(a.relid) && a.relid == b.relid && a.writer == b.writer &&
+		ItemPointerEquals(&a.place, &b.place);
+}
+
+/*
+ * Is there such a row, in that state?
+ */
+static bool
+is_in_state(RowState row, const char *state)
+{
+	return row.state != NULL && strcmp(row.state, state) == 0;
+}
+
+/*
+ * Finds out why a swap was not made, from the row as it was when the call began
+ * and as it is now.  changed: the server refused the update because the row has
+ * changed.
  */
 static Outcome
-find_outcome(const Swap *swap, const char *began, const char *current, bool changed)
+find_outcome(const Swap *swap, RowState began, RowState current, bool changed)
 {
 	const Lifecycle *lifecycle = swap->governed->lifecycle;
 
-	if (began == NULL && current == NULL)
+	if (!began.exists && !current.exists)
 		return NOT_FOUND;
-	if (began != NULL)
+	if (began.state != NULL)
 	{
-		int			state = lifecycle_find(lifecycle, began, strlen(began));
+		int			state = lifecycle_find(lifecycle, began.state, strlen(began.state));
 
 		if (state != NO_STATE && lifecycle_is_fate(lifecycle, state))
 			return ALREADY_FATED;
 	}
-	if (changed ||
-		began == NULL || strcmp(began, swap->expected_state) != 0 ||
-		current == NULL || strcmp(current, swap->expected_state) != 0)
+	if (changed || !is_in_state(began, swap->expected_state) ||
+		!is_in_state(current, swap->expected_state))
 		return CONCURRENT_MODIFICATION;
 	return swap->is_transition ? STILL_EXPECTED : INVALID_TRANSITION;
 }
 
 /*
- * Reads the state of a row under a snapshot; NULL if there is no row that the
- * caller may see.  A null state, which only tampering leaves, reads as "".
+ * Reads the state of a row under a snapshot.
  */
-static const char *
-read_state(Swap *swap, Snapshot snapshot)
+static RowState
+read_state(const Swap *swap, Snapshot snapshot)
 {
-	bool		isnull;
-	Datum		state;
+	Datum		key = swap->key;
+	RowState	none = {false, NULL};
 
 	if (governed_execute(swap->governed, ROW_STATE, write_read, RelationGetRelid(swap->relation),
-						 &swap->key, NULL, snapshot, true) == 0)
-		return NULL;
-	state = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return isnull ? "" : state_text(swap->governed, state);
+						 &key, NULL, snapshot, true) == 0)
+		return none;
+	return returned_state(swap, returned_row(0));
+}
+
+/*
+ * Reads the state that the row has now.
+ */
+static void
+read_current_state(Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+	swap->current = read_state(swap, latest);
+	UnregisterSnapshot(latest);
 }
 
 /*
@@ -667,45 +866,105 @@ read_state(Swap *swap, Snapshot snapshot)
 static Outcome
 diagnose(Swap *swap, bool changed)
 {
-	const char *began = read_state(swap, GetActiveSnapshot());
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	RowState	began = read_state(swap, GetActiveSnapshot());
 
-	swap->current_state = read_state(swap, latest);
-	UnregisterSnapshot(latest);
-	return find_outcome(swap, began, swap->current_state, changed);
+	read_current_state(swap);
+	return find_outcome(swap, began, swap->current, changed);
 }
 
 /*
- * Makes the swap; connected to SPI.  At READ COMMITTED, a row that is in the
- * expected state after the UPDATE missed it may have gone to another and come
- * back in between: then a second try succeeds.  What is not updated then
- * either is kept from it by row security, a trigger or a rule.
+ * Reads which version of the row is in the expected state under a snapshot.
+ */
+static RowVersion
+read_version(const Swap *swap, Snapshot snapshot)
+{
+	RowVersion	none = {InvalidOid};
+	Datum		values[4];
+
+	fill_parameters(swap, swap->key, values);
+	if (execute_as_owner(swap, ROW_VERSION, values, snapshot) == 0)
+		return none;
+	return returned_version(returned_row(0));
+}
+
+/*
+ * Reads which version of the row is in the expected state now.
+ */
+static RowVersion
+read_current_version(const Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	RowVersion	version = read_version(swap, latest);
+
+	UnregisterSnapshot(latest);
+	return version;
+}
+
+/*
+ * Waits for the row and locks it; returns false if it is not in the expected
+ * state then.
+ */
+static bool
+lock_row(const Swap *swap)
+{
+	Datum		values[4];
+
+	fill_parameters(swap, swap->key, values);
+	return execute_as_owner(swap, ROW_LOCK, values, InvalidSnapshot) > 0;
+}
+
+/*
+ * Makes the swap of a row that one UPDATE has missed although it was in the
+ * expected state before and after; see the head of this file.
+ */
+static Outcome
+settle_swap(Swap *swap)
+{
+	RowVersion	before;
+
+	if (IsolationUsesXactSnapshot())
+		report_suppressed(swap, swap->key);
+	before = read_version(swap, GetActiveSnapshot());
+	for (int try = 0; try < MAX_TRIES; try++)
+	{
+		if (is_same_version(before, read_current_version(swap)))
+			report_suppressed(swap, swap->key);
+		if (try > 0 && lock_row(swap))
+		{
+			if (execute_swap(swap))
+				return ASSIGNED;
+			report_suppressed(swap, swap->key);
+		}
+		before = read_current_version(swap);
+		if (!OidIsValid(before.relid))
+			break;
+		if (execute_swap(swap))
+			return ASSIGNED;
+	}
+	read_current_state(swap);
+	return CONCURRENT_MODIFICATION;
+}
+
+/*
+ * Makes the swap; connected to SPI.
  */
 static Outcome
 make_swap(Swap *swap)
 {
-	Outcome		outcome = STILL_EXPECTED;
+	bool		changed = false;
+	Outcome		outcome;
 
-	for (int try = 0; try < 2 && outcome == STILL_EXPECTED; try++)
-	{
-		bool		changed = false;
-		bool		updated = false;
-
-		if (swap->is_transition)
-			updated = IsolationUsesXactSnapshot() ?
-				execute_swap_in_snapshot(swap, &changed) : execute_swap(swap);
-		if (updated)
-			return ASSIGNED;
-		outcome = diagnose(swap, changed);
-	}
-	if (outcome == STILL_EXPECTED)
-		report_suppressed(swap, swap->key);
-	return outcome;
+	if (swap->is_transition &&
+		(IsolationUsesXactSnapshot() ?
+		 execute_swap_in_snapshot(swap, &changed) : execute_swap(swap)))
+		return ASSIGNED;
+	outcome = diagnose(swap, changed);
+	return outcome == STILL_EXPECTED ? settle_swap(swap) : outcome;
 }
 
 /*
  * Adds to a refusal who assigned the fate that stands, and when, if the caller
- * may read the ledger.
+ * may read the ledger, and if the ledger still has both.
  */
 static void
 read_assignment(Swap *swap, Refusal *refusal)
@@ -720,11 +979,15 @@ read_assignment(Swap *swap, Refusal *refusal)
 	if (governed_execute(swap->governed, LEDGER_READ, write_ledger_read, ledger,
 						 &swap->key, NULL, latest, true) > 0)
 	{
-		HeapTuple	row = SPI_tuptable->vals[0];
+		HeapTuple	row = returned_row(0);
 		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		assigned_at = SPI_getbinval(row, desc, 1, &isnull);
 
-		refusal->assigned_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 1, &isnull));
-		refusal->assigned_by = SPI_getvalue(row, desc, 2);
+		if (!isnull && SPI_gettypeid(desc, 1) == TIMESTAMPTZOID)
+		{
+			refusal->assigned_at = DatumGetTimestampTz(assigned_at);
+			refusal->assigned_by = SPI_getvalue(row, desc, 2);
+		}
 	}
 	UnregisterSnapshot(latest);
 }
@@ -732,20 +995,21 @@ read_assignment(Swap *swap, Refusal *refusal)
 /*
  * Raises the error for an outcome other than ASSIGNED.
  */
-static void
+pg_noreturn static void
 report_outcome(Swap *swap, Outcome outcome)
 {
 	const Lifecycle *lifecycle = swap->governed->lifecycle;
 	Refusal		refusal = {0};
 	int			current = NO_STATE;
 
-	if (swap->current_state != NULL)
-		current = lifecycle_find(lifecycle, swap->current_state, strlen(swap->current_state));
+	if (swap->current.state != NULL)
+		current = lifecycle_find(lifecycle, swap->current.state, strlen(swap->current.state));
 	refusal.relation = swap->relation;
 	refusal.is_petition = swap->is_petition;
 	refusal.key = key_text(swap->governed, swap->key);
 	refusal.expected_state = swap->expected_state;
-	refusal.current_state = swap->current_state;
+	refusal.current_state = swap->current.state;
+	refusal.is_missing = !swap->current.exists;
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
 	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
@@ -772,7 +1036,7 @@ report_outcome(Swap *swap, Outcome outcome)
 /*
  * Returns the row that the UPDATE of assign_fate returned, as a value of the
  * composite type petition_submission, in the current memory context.  Raises
- * 42804 if the table's columns are no longer of the types that it has.
+ * 42804 if table and type no longer have the same columns, of the same types.
  */
 static Datum
 make_petition(const Swap *swap, Oid type)
@@ -780,11 +1044,21 @@ make_petition(const Swap *swap, Oid type)
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 	Datum		petition;
 
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < Max(desc->natts, swap->row_desc->natts); i++)
 	{
-		Form_pg_attribute wanted = TupleDescAttr(desc, i);
-		Form_pg_attribute found = TupleDescAttr(swap->row_desc, i);
+		Form_pg_attribute wanted;
+		Form_pg_attribute found;
 
+		if (i >= Min(desc->natts, swap->row_desc->natts) ||
+			TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(swap->row_desc, i)->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("type %s does not have the columns of relation \"%s\"",
+							format_type_be(type), RelationGetRelationName(swap->relation)),
+					 errhint("The type belongs to the extension. Undo what was done to it.")));
+
+		wanted = TupleDescAttr(desc, i);
+		found = TupleDescAttr(swap->row_desc, i);
 		if (wanted->atttypid != found->atttypid)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -808,7 +1082,7 @@ make_attempt(const Swap *swap, Outcome outcome)
 	FunctionCallInfo fcinfo = swap->fcinfo;
 	TupleDesc	desc = fcinfo->flinfo->fn_extra;
 	Datum		values[2] = {0};
-	bool		nulls[2] = {false, swap->current_state == NULL};
+	bool		nulls[2] = {false, swap->current.state == NULL};
 
 	if (desc == NULL)
 	{
@@ -821,9 +1095,31 @@ make_attempt(const Swap *swap, Outcome outcome)
 		MemoryContextSwitchTo(caller);
 	}
 	values[0] = CStringGetTextDatum(outcome_names[outcome]);
-	if (swap->current_state != NULL)
-		values[1] = CStringGetTextDatum(swap->current_state);
+	if (swap->current.state != NULL)
+		values[1] = CStringGetTextDatum(swap->current.state);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
+ * Returns the row that the UPDATE of compare_and_swap returned, in the current
+ * memory context.  Where the caller named the table by a domain over its row
+ * type, raises that domain's own 23514 if the row violates it.
+ */
+static Datum
+make_row(const Swap *swap)
+{
+	FmgrInfo   *function = swap->fcinfo->flinfo;
+	Oid			type = get_fn_expr_argtype(function, 0);
+	bool		isnull;
+	Datum		row = SPI_getbinval(swap->row, swap->row_desc, 2, &isnull);
+
+	if (isnull)
+		elog(ERROR, "updated row of relation \"%s\" is null",
+			 RelationGetRelationName(swap->relation));
+	row = datumCopy(row, false, -1);
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		domain_check(row, false, type, &function->fn_extra, function->fn_mcxt);
+	return row;
 }
 
 /*
@@ -832,15 +1128,13 @@ make_attempt(const Swap *swap, Outcome outcome)
 static Datum
 make_result(const Swap *swap, Outcome outcome)
 {
-	bool		isnull;
-
 	switch (swap->statement)
 	{
 		case PETITION_ASSIGN:
 		case PETITION_ASSIGN_REASON:
 			return make_petition(swap, get_func_rettype(swap->fcinfo->flinfo->fn_oid));
 		case ROW_SWAP:
-			return datumCopy(SPI_getbinval(swap->row, swap->row_desc, 2, &isnull), false, -1);
+			return make_row(swap);
 		default:
 			return make_attempt(swap, outcome);
 	}
@@ -974,8 +1268,8 @@ typedef struct BulkItem
 {
 	pg_uuid_t	id;
 	Outcome		outcome;
-	const char *began;			/* its state when the call began, or NULL */
-	const char *current;		/* its state now, or NULL */
+	RowState	began;			/* when the call began */
+	RowState	current;		/* now */
 } BulkItem;
 
 /* All petitions of a bulk call, each once, sorted by id */
@@ -984,6 +1278,7 @@ typedef struct Bulk
 	Swap	   *swap;
 	int			count;
 	BulkItem   *items;
+	Outcome		target;			/* which of them are to be updated */
 } Bulk;
 
 static int
@@ -1015,6 +1310,7 @@ collect_items(Bulk *bulk, const Datum *ids, int count)
 			bulk->items[distinct++] = bulk->items[i];
 	}
 	bulk->count = distinct;
+	bulk->target = STILL_EXPECTED;
 }
 
 /*
@@ -1024,34 +1320,54 @@ static BulkItem *
 find_item(const Bulk *bulk, Datum id)
 {
 	BulkItem	wanted = {0};
+	BulkItem   *item;
 
 	wanted.id = *DatumGetUUIDP(id);
-	return bsearch(&wanted, bulk->items, bulk->count, sizeof(BulkItem), compare_items);
+	item = bsearch(&wanted, bulk->items, bulk->count, sizeof(BulkItem), compare_items);
+	if (item == NULL)
+		elog(ERROR, "id \"%s\" was not asked for", key_text(bulk->swap->governed, id));
+	return item;
 }
 
 /*
- * Makes an array of the ids that are still expected to be swapped, in order;
- * *count is their number.
+ * Returns the item of a row that a statement returned, by its id in that
+ * column.
+ */
+static BulkItem *
+returned_item(const Bulk *bulk, HeapTuple row, int column)
+{
+	bool		isnull;
+	Datum		id = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "row of relation \"%s\" has no id",
+			 RelationGetRelationName(bulk->swap->relation));
+	return find_item(bulk, id);
+}
+
+/*
+ * Makes an array of the ids that have that outcome, in order, beginning with
+ * the item of that number; *count is how many they are.
  */
 static Datum
-remaining_ids(const Bulk *bulk, int *count)
+ids_with(const Bulk *bulk, Outcome outcome, int first, int *count)
 {
 	Datum	   *ids = MemoryContextAllocExtended(CurrentMemoryContext,
 												 Max(1, bulk->count) * sizeof(Datum),
 												 MCXT_ALLOC_HUGE);
 
 	*count = 0;
-	for (int i = 0; i < bulk->count; i++)
+	for (int i = first; i < bulk->count; i++)
 	{
-		if (bulk->items[i].outcome == STILL_EXPECTED)
+		if (bulk->items[i].outcome == outcome)
 			ids[(*count)++] = UUIDPGetDatum(&bulk->items[i].id);
 	}
 	return PointerGetDatum(construct_array(ids, *count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 /*
- * Executes the UPDATE of all remaining petitions and marks those that it
- * updated.
+ * Executes the UPDATE of all petitions that are its target and marks those that
+ * it updated.
  */
 static void
 update_bulk(void *argument)
@@ -1062,7 +1378,7 @@ update_bulk(void *argument)
 	Datum		values[4];
 	uint64		updated;
 
-	fill_parameters(swap, remaining_ids(bulk, &count), values);
+	fill_parameters(swap, ids_with(bulk, bulk->target, 0, &count), values);
 	if (count == 0)
 		return;
 	updated = governed_execute(swap->governed, swap->statement, write_bulk_swap,
@@ -1070,21 +1386,24 @@ update_bulk(void *argument)
 							   InvalidSnapshot, true);
 	for (uint64 i = 0; i < updated; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
+		HeapTuple	row = returned_row(i);
 		bool		isnull;
 		Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
 		BulkItem   *item;
 
 		check_stored_state(swap, state, isnull);
-		item = find_item(bulk, SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		item = returned_item(bulk, row, 1);
+		if (item->outcome != bulk->target)
+			report_not_unique(swap, UUIDPGetDatum(&item->id));
 		item->outcome = ASSIGNED;
-		item->current = swap->new_state;
+		item->current.exists = true;
+		item->current.state = swap->new_state;
 	}
 }
 
 /*
- * Swaps all remaining petitions and marks those that it swapped; their fates
- * are recorded.
+ * Swaps all petitions that are the target and marks those that it swapped;
+ * their fates are recorded.
  */
 static void
 execute_bulk(void *argument)
@@ -1104,14 +1423,15 @@ static void
 read_states(Bulk *bulk, Snapshot snapshot, bool began)
 {
 	Swap	   *swap = bulk->swap;
+	RowState	none = {false, NULL};
 	int			count;
-	Datum		ids = remaining_ids(bulk, &count);
+	Datum		ids = ids_with(bulk, STILL_EXPECTED, 0, &count);
 	uint64		found;
 
 	for (int i = 0; i < bulk->count; i++)
 	{
 		if (bulk->items[i].outcome == STILL_EXPECTED)
-			*(began ? &bulk->items[i].began : &bulk->items[i].current) = NULL;
+			*(began ? &bulk->items[i].began : &bulk->items[i].current) = none;
 	}
 	if (count == 0)
 		return;
@@ -1119,30 +1439,36 @@ read_states(Bulk *bulk, Snapshot snapshot, bool began)
 							 RelationGetRelid(swap->relation), &ids, NULL, snapshot, true);
 	for (uint64 i = 0; i < found; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		bool		isnull;
-		Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull);
-		const char *text = isnull ? "" : state_text(swap->governed, state);
-		BulkItem   *item = find_item(bulk, SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+		HeapTuple	row = returned_row(i);
+		BulkItem   *item = returned_item(bulk, row, 2);
 
-		*(began ? &item->began : &item->current) = text;
+		*(began ? &item->began : &item->current) = returned_state(swap, row);
 	}
 }
 
 /*
+ * Reads the states that the remaining petitions have now.
+ */
+static void
+read_current_states(Bulk *bulk)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+	read_states(bulk, latest, false);
+	UnregisterSnapshot(latest);
+}
+
+/*
  * Finds out why the remaining petitions were not swapped; returns whether
- * some of them could be swapped after all.
+ * some of them were in the expected state before and after.
  */
 static bool
 diagnose_bulk(Bulk *bulk)
 {
-	Snapshot	latest;
 	bool		some = false;
 
 	read_states(bulk, GetActiveSnapshot(), true);
-	latest = RegisterSnapshot(GetLatestSnapshot());
-	read_states(bulk, latest, false);
-	UnregisterSnapshot(latest);
+	read_current_states(bulk);
 
 	for (int i = 0; i < bulk->count; i++)
 	{
@@ -1154,6 +1480,169 @@ diagnose_bulk(Bulk *bulk)
 		some = some || item->outcome == STILL_EXPECTED;
 	}
 	return some;
+}
+
+/*
+ * Raises 55000 if one of the petitions has that outcome.
+ */
+static void
+report_suppressed_with(const Bulk *bulk, Outcome outcome)
+{
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == outcome)
+			report_suppressed(bulk->swap, UUIDPGetDatum(&bulk->items[i].id));
+	}
+}
+
+/*
+ * Returns which versions of the remaining petitions are in the expected state
+ * under a snapshot, in the order of the items.
+ */
+static RowVersion *
+read_versions(const Bulk *bulk, Snapshot snapshot)
+{
+	RowVersion *versions = MemoryContextAllocExtended(CurrentMemoryContext,
+													  bulk->count * sizeof(RowVersion),
+													  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	int			count;
+	Datum		values[4];
+	uint64		found;
+
+	fill_parameters(bulk->swap, ids_with(bulk, STILL_EXPECTED, 0, &count), values);
+	found = execute_as_owner(bulk->swap, ROW_VERSIONS, values, snapshot);
+	for (uint64 i = 0; i < found; i++)
+	{
+		HeapTuple	row = returned_row(i);
+
+		versions[returned_item(bulk, row, 4) - bulk->items] = returned_version(row);
+	}
+	return versions;
+}
+
+/*
+ * Returns which versions of the remaining petitions are in the expected state
+ * now.
+ */
+static RowVersion *
+read_current_versions(const Bulk *bulk)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	RowVersion *versions = read_versions(bulk, latest);
+
+	UnregisterSnapshot(latest);
+	return versions;
+}
+
+/*
+ * Raises 55000 if one of the remaining petitions, which an UPDATE has missed,
+ * is there in the same version as before.
+ */
+static void
+report_unchanged(const Bulk *bulk, const RowVersion *before)
+{
+	RowVersion *current = read_current_versions(bulk);
+
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED && is_same_version(before[i], current[i]))
+			report_suppressed(bulk->swap, UUIDPGetDatum(&bulk->items[i].id));
+	}
+	pfree(current);
+}
+
+/*
+ * Locks those of the remaining petitions, beginning with the item of that
+ * number, that are in the expected state, and swaps them.  Raises 55000 if one
+ * is locked and yet not updated.
+ */
+static void
+lock_and_swap(Bulk *bulk, KeptStatement lock, int first)
+{
+	int			count;
+	Datum		values[4];
+	uint64		locked;
+
+	fill_parameters(bulk->swap, ids_with(bulk, STILL_EXPECTED, first, &count), values);
+	if (count == 0)
+		return;
+	locked = execute_as_owner(bulk->swap, lock, values, InvalidSnapshot);
+	if (locked == 0)
+		return;
+	for (uint64 i = 0; i < locked; i++)
+		returned_item(bulk, returned_row(i), 1)->outcome = LOCKED;
+
+	bulk->target = LOCKED;
+	execute_bulk(bulk);
+	bulk->target = STILL_EXPECTED;
+	report_suppressed_with(bulk, LOCKED);
+}
+
+/*
+ * Returns the number of the first item behind all that are assigned.
+ */
+static int
+first_after_assigned(const Bulk *bulk)
+{
+	int			first = bulk->count;
+
+	while (first > 0 && bulk->items[first - 1].outcome != ASSIGNED)
+		first--;
+	return first;
+}
+
+/*
+ * Swaps the petitions that one UPDATE has missed although they were in the
+ * expected state before and after; see the head of this file.
+ *
+ * Others may wait for what this call has locked by now, so it may itself wait
+ * only for ids that come after all of those: that is the order of all calls.
+ * An earlier one that somebody else has locked is not waited for.  It has changed
+ * while the call ran, and that is told, although something might keep it from
+ * being updated as well.
+ */
+static void
+settle_bulk(Bulk *bulk)
+{
+	RowVersion *before = read_versions(bulk, GetActiveSnapshot());
+	bool		some = true;
+
+	for (int try = 0; try < MAX_TRIES && some; try++)
+	{
+		int			first;
+
+		if (try > 0)
+			execute_bulk(bulk);
+		report_unchanged(bulk, before);
+		lock_and_swap(bulk, ROWS_LOCK_FREE, 0);
+		if (try > 0)
+			lock_and_swap(bulk, ROWS_LOCK, first_after_assigned(bulk));
+
+		first = first_after_assigned(bulk);
+		before = read_current_versions(bulk);
+		some = false;
+		for (int i = 0; i < bulk->count; i++)
+		{
+			if (bulk->items[i].outcome != STILL_EXPECTED)
+				continue;
+			if (i < first || !OidIsValid(before[i].relid))
+				bulk->items[i].outcome = CHANGED;
+			else
+				some = true;
+		}
+	}
+
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == CHANGED)
+			bulk->items[i].outcome = STILL_EXPECTED;
+	}
+	read_current_states(bulk);
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED)
+			bulk->items[i].outcome = CONCURRENT_MODIFICATION;
+	}
 }
 
 /*
@@ -1174,39 +1663,32 @@ swap_one_by_one(Bulk *bulk)
 		CHECK_FOR_INTERRUPTS();
 		single.key = UUIDPGetDatum(&item->id);
 		item->outcome = make_swap(&single);
-		item->current = single.current_state;
+		item->current = single.current;
 	}
 }
 
 /*
- * Makes the swaps of a bulk call; connected to SPI.  As for a single row,
- * petitions that could be swapped after all are tried a second time.
+ * Makes the swaps of a bulk call; connected to SPI.
  */
 static void
 make_bulk_swap(Bulk *bulk)
 {
-	bool		some = true;
 	ErrorData  *conflict;
 
-	for (int try = 0; try < 2 && some; try++)
+	if (!bulk->swap->is_transition)
+		 /* known without an UPDATE */ ;
+	else if (!IsolationUsesXactSnapshot())
+		execute_bulk(bulk);
+	else if (meets_conflict(execute_bulk, bulk, &conflict))
 	{
-		if (!bulk->swap->is_transition)
-			 /* known without an UPDATE */ ;
-		else if (!IsolationUsesXactSnapshot())
-			execute_bulk(bulk);
-		else if (meets_conflict(execute_bulk, bulk, &conflict))
-		{
-			swap_one_by_one(bulk);
-			return;
-		}
-		some = diagnose_bulk(bulk);
+		swap_one_by_one(bulk);
+		return;
 	}
-
-	for (int i = 0; i < bulk->count; i++)
-	{
-		if (bulk->items[i].outcome == STILL_EXPECTED)
-			report_suppressed(bulk->swap, UUIDPGetDatum(&bulk->items[i].id));
-	}
+	if (!diagnose_bulk(bulk))
+		return;
+	if (IsolationUsesXactSnapshot())
+		report_suppressed_with(bulk, STILL_EXPECTED);
+	settle_bulk(bulk);
 }
 
 /*
@@ -1220,12 +1702,12 @@ put_results(ReturnSetInfo *result, const Bulk *bulk, const Datum *ids, int count
 	{
 		BulkItem   *item = find_item(bulk, ids[i]);
 		Datum		values[3] = {0};
-		bool		nulls[3] = {false, false, item->current == NULL};
+		bool		nulls[3] = {false, false, item->current.state == NULL};
 
 		values[0] = ids[i];
 		values[1] = CStringGetTextDatum(outcome_names[item->outcome]);
-		if (item->current != NULL)
-			values[2] = CStringGetTextDatum(item->current);
+		if (item->current.state != NULL)
+			values[2] = CStringGetTextDatum(item->current.state);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		if (item->outcome == ASSIGNED)
 			item->outcome = ALREADY_FATED;

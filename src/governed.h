@@ -42,7 +42,12 @@ typedef enum KeptStatement
 	ROW_TRY,
 	ROW_STATE,
 	ROW_STATES,
+	ROW_VERSION,
+	ROW_VERSIONS,
 	ROW_PROBE,
+	ROW_LOCK,
+	ROWS_LOCK,
+	ROWS_LOCK_FREE,
 	LEDGER_READ
 } KeptStatement;
 
