@@ -61,7 +61,6 @@ typedef struct Refusal
 	const char *assigned_by;	/* of the fate that stands, or NULL if not
 								 * known */
 	TimestampTz assigned_at;
-	const char *ledger_fate;	/* that the ledger alone holds, or NULL */
 } Refusal;
 
 pg_noreturn extern void report_concurrent_modification(const Refusal *refusal);

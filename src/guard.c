@@ -785,9 +785,10 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 			report_unrecorded(governed, relation);
 		else if (strcmp(recorded, fate) != 0)
 		{
-			Refusal		refusal = refuse(governed, relation, row->key, recorded, fate);
+			Refusal		refusal = refuse(governed, relation, row->key, NULL, fate);
 
-			report_already_fated(&refusal);
+			refusal.ledger_fate = refusal.key == NULL ? NULL : recorded;
+			report_ledger_conflict(&refusal, governed->ledger);
 		}
 	}
 	else

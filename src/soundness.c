@@ -292,10 +292,13 @@ static void
 find_key_problems(Findings *findings, Relation relation, const char *column)
 {
 	Form_pg_attribute key = find_column(findings, relation, "key", column);
+	List	   *indexes;
 
 	if (key == NULL)
 		return;
-	if (!has_key_index(relation, column, InvalidOid))
+	indexes = key_indexes(relation, key->attnum);
+	findings->watched = list_concat(findings->watched, indexes);
+	if (indexes == NIL)
 	{
 		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
@@ -961,12 +964,14 @@ judge(Governed *governed, Relation relation)
 
 /*
  * May a governed relation, whose ledger that is, be given a fate?  Looked at
- * just the first time, and again after an invalidation of what it rests on.
+ * just the first time, and again after an invalidation of what it rests on.  An
+ * unsound one is looked at each time: nobody has to wait for his repair to be
+ * noticed.
  */
 static bool
 is_sound_with(Governed *governed, Relation relation, Oid ledger)
 {
-	if (!governed->judged || governed->ledger_oid != ledger)
+	if (!governed->judged || governed->problems != NIL || governed->ledger_oid != ledger)
 		judge(governed, relation);
 	return governed->problems == NIL;
 }
