@@ -55,7 +55,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
-#include "parser/parse_type.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -909,17 +908,15 @@ is_altered_through(Relation relation, Oid named)
 }
 
 /*
- * Checks what an ALTER TABLE does to the columns of a governed table or of a
- * ledger.
+ * Checks what an ALTER TABLE on the relation altered does to the columns of a
+ * governed table or of a ledger.
  */
 static void
-check_columns(Relation relation, const Event *event)
+check_columns(Relation relation, Oid altered, const Event *event)
 {
-	AlterTableStmt *command = (AlterTableStmt *) event->command;
 	GuardTrigger guard;
 
-	if (!IsA(command, AlterTableStmt) ||
-		!is_altered_through(relation, RangeVarGetRelid(command->relation, NoLock, true)))
+	if (!is_altered_through(relation, altered))
 		return;
 	if (read_guard(relation, &guard))
 	{
@@ -935,31 +932,132 @@ check_columns(Relation relation, const Event *event)
 }
 
 /*
- * Judges the rows of a partition that was attached to a governed table, as if
- * they were inserted there.
+ * Executes a query on what the event trigger is about, by a plan that is made
+ * at its first use and kept; connected to SPI.
  */
 static void
-check_attached_partition(const Event *event)
+query_event(const char *query, SPIPlanPtr *plan)
 {
-	AlterTableCmd *attach = find_subcommand(event->command, AT_AttachPartition, NULL);
-	Relation	partition;
+	int			result;
 
-	if (attach == NULL)
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare(query, 0, NULL);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		*plan = made;
+	}
+	result = SPI_execute_plan(*plan, NULL, NULL, true, 0);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+}
+
+/*
+ * Returns an OID or a number of a row of the result.
+ */
+static Datum
+get_value(uint64 row, int column)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+}
+
+/*
+ * Returns the OIDs of the relations, or of the types, that the command worked
+ * on, as the server noted them: a name may mean another one by now, since the
+ * command may have called a function that changed the search_path.
+ */
+static List *
+altered_objects(Oid classid)
+{
+	static SPIPlanPtr plan = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *oids = NIL;
+
+	SPI_connect();
+	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()", &plan);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		if (DatumGetObjectId(get_value(i, 1)) == classid)
+		{
+			MemoryContext spi = MemoryContextSwitchTo(caller);
+
+			oids = lappend_oid(oids, DatumGetObjectId(get_value(i, 2)));
+			MemoryContextSwitchTo(spi);
+		}
+	}
+	SPI_finish();
+	return oids;
+}
+
+/*
+ * Returns the OIDs of the relations that an ALTER TABLE altered in a way that
+ * check_columns looks at.
+ */
+static List *
+altered_relations(const Event *event)
+{
+	if (find_subcommand(event->command, AT_AlterColumnType, NULL) == NULL
+#if PG_VERSION_NUM >= 170000
+		&& find_subcommand(event->command, AT_SetExpression, NULL) == NULL
+#endif
+		)
+		return NIL;
+	return altered_objects(RelationRelationId);
+}
+
+/*
+ * Judges the rows of partitions that were attached to a governed table, as if
+ * they were inserted there.  They are told by the lock that ATTACH takes on
+ * them, and on no other but the default partition, whose rows it looks at again.
+ */
+static void
+check_attached(const List *touched_oids, const Event *event)
+{
+	List	   *attached = NIL;
+	ListCell   *cell;
+
+	if (find_subcommand(event->command, AT_AttachPartition, NULL) == NULL)
 		return;
-	partition = relation_openrv(castNode(PartitionCmd, attach->def)->name, NoLock);
-	if (has_guard(partition))
-		take_over_partition(partition);
-	relation_close(partition, NoLock);
+	foreach(cell, touched_oids)
+	{
+		Relation	relation;
+
+		if (!may_concern_us(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)) ||
+			(relation = RelationIdGetRelation(lfirst_oid(cell))) == NULL)
+			continue;
+		if (CheckRelationLockedByMe(relation, AccessExclusiveLock, false) && has_guard(relation))
+			attached = lappend_oid(attached, lfirst_oid(cell));
+		RelationClose(relation);
+	}
+	foreach(cell, attached)
+	{
+		List	   *ancestors = partition_ancestors(lfirst_oid(cell));
+
+		/* a partition of one that was attached is looked at with that */
+		if (list_length(list_concat_unique_oid(list_copy(attached), ancestors)) ==
+			list_length(attached) + list_length(ancestors))
+		{
+			Relation	partition = relation_open(lfirst_oid(cell), NoLock);
+
+			take_over_partition(partition);
+			relation_close(partition, NoLock);
+		}
+	}
 }
 
 /*
  * Adds the governed tables that a relation, which was invalidated, belongs to,
- * if it was this transaction that changed it.
+ * if it was this transaction that changed it.  altered is what check_columns
+ * wants.
  */
 static List *
-add_touched(List *tables, Oid relid, const Event *event)
+add_touched(List *tables, Oid relid, const List *altered, const Event *event)
 {
 	Relation	relation;
+	ListCell   *cell;
 
 	if (!may_concern_us(relid) || (relation = RelationIdGetRelation(relid)) == NULL)
 		return tables;
@@ -967,7 +1065,8 @@ add_touched(List *tables, Oid relid, const Event *event)
 	{
 		tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
 		check_trigger_names(relation);
-		check_columns(relation, event);
+		foreach(cell, altered)
+			check_columns(relation, lfirst_oid(cell), event);
 	}
 	RelationClose(relation);
 	return tables;
@@ -1060,21 +1159,26 @@ check_type_users(Oid type, bool is_label)
 static void
 check_type(const Event *event)
 {
-	if (IsA(event->command, AlterEnumStmt))
-	{
-		AlterEnumStmt *command = (AlterEnumStmt *) event->command;
+	bool		is_label = IsA(event->command, AlterEnumStmt) &&
+	((AlterEnumStmt *) event->command)->oldVal != NULL;
+	bool		is_composite = IsA(event->command, AlterTableStmt) &&
+	((AlterTableStmt *) event->command)->objtype == OBJECT_TYPE;
+	ListCell   *cell;
 
-		if (command->oldVal != NULL)
-			check_type_users(typenameTypeId(NULL, makeTypeNameFromNameList(command->typeName)), true);
+	if (is_label)
+	{
+		foreach(cell, altered_objects(TypeRelationId))
+			check_type_users(lfirst_oid(cell), true);
 	}
-	else if (IsA(event->command, AlterTableStmt) &&
-			 ((AlterTableStmt *) event->command)->objtype == OBJECT_TYPE)
+	else if (is_composite)
 	{
-		Oid			relid = RangeVarGetRelid(((AlterTableStmt *) event->command)->relation,
-											 NoLock, true);
+		foreach(cell, altered_objects(RelationRelationId))
+		{
+			Oid			type = get_rel_type_id(lfirst_oid(cell));
 
-		if (OidIsValid(relid))
-			check_type_users(get_rel_type_id(relid), false);
+			if (OidIsValid(type))
+				check_type_users(type, false);
+		}
 	}
 }
 
@@ -1089,8 +1193,8 @@ guard_ddl(PG_FUNCTION_ARGS)
 	bool		judge = begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event);
 	List	   *tables = NIL;
 	ListCell   *cell;
-	int			count;
-	Oid		   *relids;
+	List	   *relids = NIL;
+	List	   *altered;
 
 	if (judge && touched_lost)
 		ereport(ERROR,
@@ -1098,10 +1202,8 @@ guard_ddl(PG_FUNCTION_ARGS)
 				 errmsg("could not remember what the command has touched")));
 	/* a copy: to look at a relation may bring more to an outer command's */
 	sort_touched();
-	count = ntouched;
-	relids = palloc(Max(1, count) * sizeof(Oid));
-	if (count > 0)
-		memcpy(relids, touched, count * sizeof(Oid));
+	for (int i = 0; i < ntouched; i++)
+		relids = lappend_oid(relids, touched[i]);
 	end_watch();
 	if (!judge)
 		return PointerGetDatum(NULL);
@@ -1111,12 +1213,13 @@ guard_ddl(PG_FUNCTION_ARGS)
 		foreach(cell, event.watch->befores)
 			tables = lappend_oid(tables, ((Before *) lfirst(cell))->relid);
 	}
-	for (int i = 0; i < count; i++)
-		tables = add_touched(tables, relids[i], &event);
+	altered = altered_relations(&event);
+	foreach(cell, relids)
+		tables = add_touched(tables, lfirst_oid(cell), altered, &event);
 	foreach(cell, tables)
 		judge_table(lfirst_oid(cell), &event);
 	check_type(&event);
-	check_attached_partition(&event);
+	check_attached(relids, &event);
 	return PointerGetDatum(NULL);
 }
 
@@ -1126,7 +1229,7 @@ guard_ddl(PG_FUNCTION_ARGS)
  */
 
 /*
- * Opens the table that something was dropped from, if it is still there.
+ * Opens the table that a trigger was dropped from, if it is still there.
  */
 static Relation
 open_remaining(const char *schema, const char *table)
@@ -1228,59 +1331,35 @@ check_dropped_table(const char *schema, const char *table, const Event *event)
 }
 
 /*
- * Checks one object that was dropped, by its table and its name in that: a
- * trigger of one of our names, or a column.  If the table is gone too, it may
- * have been a ledger.
+ * Checks a trigger of one of our names that was dropped.  If its table is gone
+ * too, that may have been a ledger.
  */
 static void
-check_dropped_object(const char *type, const char *schema, const char *table, const char *name,
-					 const Event *event)
+check_lost_trigger(const char *schema, const char *table, const char *trigger, const Event *event)
 {
 	Relation	relation = open_remaining(schema, table);
-	bool		is_trigger = strcmp(type, "trigger") == 0;
 
-	if (relation == NULL)
+	if (relation != NULL)
 	{
-		if (is_trigger && strcmp(name, LEDGER_TRIGGER) == 0)
-			check_dropped_table(schema, table, event);
-		return;
+		check_dropped_trigger(relation, trigger, event);
+		relation_close(relation, AccessShareLock);
 	}
-	if (is_trigger)
-		check_dropped_trigger(relation, name, event);
-	else
-		check_dropped_column(relation, name, event);
-	relation_close(relation, AccessShareLock);
+	else if (strcmp(trigger, LEDGER_TRIGGER) == 0)
+		check_dropped_table(schema, table, event);
 }
 
 /*
- * Asks for the triggers of our names, and the columns, that a command has
- * dropped; connected to SPI.  The plan is kept: most drops are of nothing that
- * concerns us, and shall cost little.
+ * Checks a column that was dropped, of a table that may be gone too.
  */
 static void
-query_dropped(void)
+check_lost_column(Oid relid, const char *column, const Event *event)
 {
-	static SPIPlanPtr plan = NULL;
-	int			result;
+	Relation	relation;
 
-	if (plan == NULL)
-	{
-		SPIPlanPtr	made = SPI_prepare("SELECT object_type, address_names[1], address_names[2],"
-									   " address_names[3]"
-									   " FROM pg_catalog.pg_event_trigger_dropped_objects()"
-									   " WHERE address_names[3] IS NOT NULL"
-									   " AND (object_type OPERATOR(pg_catalog.=) 'table column'"
-									   " OR object_type OPERATOR(pg_catalog.=) 'trigger'"
-									   " AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_')",
-									   0, NULL);
-
-		if (made == NULL || SPI_keepplan(made) != 0)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		plan = made;
-	}
-	result = SPI_execute_plan(plan, NULL, NULL, true, 0);
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	if (!may_concern_us(relid) || (relation = try_relation_open(relid, AccessShareLock)) == NULL)
+		return;
+	check_dropped_column(relation, column, event);
+	relation_close(relation, AccessShareLock);
 }
 
 /*
@@ -1291,19 +1370,29 @@ query_dropped(void)
 Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
+	static SPIPlanPtr plan = NULL;
 	Event		event;
 
 	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);
 	SPI_connect();
-	query_dropped();
+	query_event("SELECT objid, object_type OPERATOR(pg_catalog.=) 'trigger',"
+				" address_names[1], address_names[2], address_names[3]"
+				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
+				" WHERE address_names[3] IS NOT NULL"
+				" AND (object_type OPERATOR(pg_catalog.=) 'table column'"
+				" OR object_type OPERATOR(pg_catalog.=) 'trigger'"
+				" AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_')", &plan);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *name = SPI_getvalue(row, desc, 5);
 
-		check_dropped_object(SPI_getvalue(row, desc, 1), SPI_getvalue(row, desc, 2),
-							 SPI_getvalue(row, desc, 3), SPI_getvalue(row, desc, 4), &event);
+		if (DatumGetBool(get_value(i, 2)))
+			check_lost_trigger(SPI_getvalue(row, desc, 3), SPI_getvalue(row, desc, 4), name, &event);
+		else
+			check_lost_column(DatumGetObjectId(get_value(i, 1)), name, &event);
 	}
 	SPI_finish();
 	return PointerGetDatum(NULL);

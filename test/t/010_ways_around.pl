@@ -734,6 +734,17 @@ refused 'DDL within the DDL, by the default of a new column', \@owner, 'PF006', 
   before => q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS inner_ddl (x int); RETURN 1; END'};
 refused 'DDL that fails within the DDL', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT t_pkey, ADD x int DEFAULT f()',
   before => q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN BEGIN CREATE TABLE t (x int); EXCEPTION WHEN OTHERS THEN END; RETURN 1; END'};
+# names that mean something else by the time that the command ends
+my $other_names = q{CREATE TABLE x.t (id int PRIMARY KEY, state text, note text);
+	CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.set_config('search_path', 'x', false); RETURN 'open'; END $$;
+	CREATE FUNCTION g() RETURNS text LANGUAGE plpgsql AS $$ BEGIN IF pg_catalog.to_regnamespace('w') IS NOT NULL THEN ALTER SCHEMA w RENAME TO w2; END IF; RETURN 'open'; END $$};
+refused '`ALTER COLUMN TYPE ... USING` a function that changes the `search_path`', \@owner, 'PF006', 'ALTER TABLE t ALTER state TYPE text USING f()', before => $other_names;
+refused '`DROP COLUMN, ADD COLUMN ... DEFAULT` such a function', \@owner, 'PF006', 'ALTER TABLE t DROP state, ADD state text DEFAULT f()', before => $other_names;
+refused '`ALTER COLUMN TYPE ... USING` a function that renames the schema', \@owner, 'PF006', 'ALTER TABLE t ALTER state TYPE text USING g()', before => $other_names;
+refused '`DROP COLUMN, ADD COLUMN ... DEFAULT` such a function', \@owner, 'PF006', 'ALTER TABLE t DROP state, ADD state text DEFAULT g()', before => $other_names;
+refused '`ATTACH` of a partition with another fate, whose bounds call such a function', \@owner, '55000', 'ALTER TABLE t ATTACH PARTITION p FOR VALUES FROM (20) TO (30)',
+  fixture => $partitioned, before => "$other_names; CREATE TABLE x.p (id int PRIMARY KEY, state text, note text); CREATE TABLE p (id int PRIMARY KEY, state text, note text, CHECK (f() IS NOT NULL)); INSERT INTO p VALUES (21, 'lost'); INSERT INTO t_fates VALUES (21, null, 'won', now(), 'ann', '3')",
+  left => "$fixture_left, 21 -/won";
 refused 'a foreign table as a child', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t) SERVER away',
   before_super => 'CREATE EXTENSION IF NOT EXISTS postgres_fdw; CREATE SERVER IF NOT EXISTS away FOREIGN DATA WRAPPER postgres_fdw';
 refused 'a foreign table as a child of the ledger', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t_fates) SERVER away',
