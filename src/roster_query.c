@@ -545,13 +545,17 @@ receiver_end(DestReceiver *self)
 }
 
 /*
- * Returns the parameters in the executor's form.
+ * Returns the parameters in the executor's form, in which none is NULL: not
+ * all who look into a query expect an empty list.
  */
 static ParamListInfo
 make_params(const RosterQuery *query)
 {
-	ParamListInfo params = makeParamList(query->nparams);
+	ParamListInfo params;
 
+	if (query->nparams == 0)
+		return NULL;
+	params = makeParamList(query->nparams);
 	for (int i = 0; i < query->nparams; i++)
 	{
 		params->params[i].value = query->values[i];
