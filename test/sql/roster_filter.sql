@@ -94,7 +94,7 @@ SELECT * FROM resolve_roster('filter_source', 'id:1 colour:red');
 SELECT * FROM resolve_roster('filter_source', 'id:1 day:"13th"');
 SELECT * FROM resolve_roster('filter_source', 'id:1 doc:"{}"');
 SELECT * FROM resolve_roster('filter_source', 'big:1 transaction:>=5');
-SELECT * FROM resolve_roster('filter_source', 'even:3');
+SELECT * FROM resolve_roster('filter_source', 'even:three');
 SELECT * FROM resolve_roster('filter_source', repeat('é', 2000) || ':1');
 \set SHOW_CONTEXT never
 
