@@ -45,6 +45,7 @@
 #include "filter.h"
 #include "roster_plans.h"
 #include "roster_query.h"
+#include "roster_state.h"
 #include "statement.h"
 #include "text_form.h"
 
@@ -55,6 +56,7 @@ typedef struct Column
 	const char *reference;		/* s.<name>, quoted */
 	Oid			type;			/* no domain, but may be an array of one */
 	int32		typmod;
+	Lifecycle  *lifecycle;		/* of which it is the state column; or NULL */
 } Column;
 
 /* Where the ids of a running query go. */
@@ -94,6 +96,7 @@ describe_column(Form_pg_attribute attribute)
 	column.reference = psprintf("s.%s", quote_identifier(NameStr(attribute->attname)));
 	column.typmod = attribute->atttypmod;
 	column.type = getBaseTypeAndTypmod(attribute->atttypid, &column.typmod);
+	column.lifecycle = NULL;
 	return column;
 }
 
@@ -295,12 +298,46 @@ value_context(void *argument)
 }
 
 /*
+ * Raises 22023 for a state that the lifecycle of its column does not know.
+ */
+static void
+check_state(const Column *column, const FilterTerm *term, const FilterValue *value, Datum state)
+{
+	const Lifecycle *lifecycle = column->lifecycle;
+	StringInfoData detail;
+	const char **names;
+	char	   *shown;
+
+	if (lifecycle_has_value(lifecycle, column->type, state))
+		return;
+
+	/* A filter may be long, a name is not. */
+	shown = pnstrdup(value->text, pg_mbcliplen(value->text, strlen(value->text), NAMEDATALEN));
+	names = palloc(lifecycle->nstates * sizeof(char *));
+	for (int i = 0; i < lifecycle->nstates; i++)
+		names[i] = lifecycle->states[i].name;
+
+	detail_begin(&detail);
+	detail_text(&detail, "field", term->field);
+	detail_number(&detail, "position", value->position);
+	detail_text(&detail, "state", shown);
+	detail_texts(&detail, "states", names, lifecycle->nstates);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("state \"%s\" of field \"%s\" in filter is not in the lifecycle",
+					shown, term->field),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("The states are: %s.", lifecycle_state_list(lifecycle))));
+}
+
+/*
  * Reads values of a term, count from the first one on, with the input function
  * of the field's base type, under the settings of the text form, but without
  * the column's length or precision, as the server reads a literal that is
  * compared with the column.  Returns them as an array.  Where the type is an
  * array of a domain, the values are made such.  Raises what the input
- * function raises, 0A000 for a type whose values are not read.
+ * function raises, 0A000 for a type whose values are not read, 22023 for a
+ * state that is none.
  */
 static Datum *
 read_values(const Column *column, const FilterTerm *term, int first, int count)
@@ -334,6 +371,11 @@ read_values(const Column *column, const FilterTerm *term, int first, int count)
 	text_form_end(level);
 	error_context_stack = callback.previous;
 
+	if (column->lifecycle != NULL)
+	{
+		for (int i = 0; i < count; i++)
+			check_state(column, term, &term->values[first + i], result[i]);
+	}
 	return result;
 }
 
@@ -409,6 +451,7 @@ append_term(StringInfo sql, RosterQuery *query, Relation source, const FilterTer
 		return;
 	}
 
+	column.lifecycle = lifecycle_of_column(source, term->field);
 	appendStringInfoChar(sql, '(');
 	if (term->operator == FILTER_ANY_OF)
 		append_any_of(sql, query, &column, term);
