@@ -194,7 +194,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION roster_hash(anyarray, text) IS
-'The hash of a set of ids: lower-case hexadecimal SHA-256 over the scope and a newline, then each id''s text form and a newline, sorted bytewise, without doubles. Errors: 22004 for a null id, 22023 for a newline in an id or the scope.';
+'The hash of a set of ids: lower-case hexadecimal SHA-256 over the scope and a newline, then each id''s text form and a newline, sorted bytewise, without duplicates. Errors: 22004 for a null id, 22023 for a newline in an id or the scope.';
 
 CREATE FUNCTION roster_hash_agg_transition(internal, anynonarray)
 RETURNS internal

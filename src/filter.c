@@ -44,6 +44,18 @@
 #define FIELD_PUNCTUATION	"_-./@+#$"
 #define VALUE_PUNCTUATION	"_-./:@+#$"
 
+/* How comparisons begin, a longer sign before its beginning. */
+static const struct
+{
+	const char *sign;
+	FilterOperator operator;
+}			comparisons[] = {
+	{">=", FILTER_GREATER_EQUAL},
+	{"<=", FILTER_LESS_EQUAL},
+	{">", FILTER_GREATER},
+	{"<", FILTER_LESS}
+};
+
 /* A parse in progress. */
 typedef struct FilterParser
 {
@@ -318,16 +330,12 @@ condition(FilterParser *parser, FilterTerm *term)
 	}
 
 	term->values = palloc(capacity * sizeof(FilterValue));
-	if (accept(parser, ">="))
-		term->operator = FILTER_GREATER_EQUAL;
-	else if (accept(parser, "<="))
-		term->operator = FILTER_LESS_EQUAL;
-	else if (accept(parser, ">"))
-		term->operator = FILTER_GREATER;
-	else if (accept(parser, "<"))
-		term->operator = FILTER_LESS;
-	else
-		term->operator = FILTER_ANY_OF;
+	term->operator = FILTER_ANY_OF;
+	for (int i = 0; i < lengthof(comparisons) && term->operator == FILTER_ANY_OF; i++)
+	{
+		if (accept(parser, comparisons[i].sign))
+			term->operator = comparisons[i].operator;
+	}
 
 	add_value(parser, term, &capacity);
 	if (term->operator == FILTER_ANY_OF)

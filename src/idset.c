@@ -4,7 +4,7 @@
  *	  Sets of ids: collected, sorted by text form, hashed and compared.
  *
  * What identifies an id is its text form: the output of its type under fixed
- * settings, in UTF-8.  Sets are ordered bytewise by it and have no doubles.
+ * settings, in UTF-8.  Sets are ordered bytewise by it and have no duplicates.
  *
  * There are two representations.  Ids of type uuid are kept as pairs of
  * machine words (uuidkeys.c), 16 bytes each, since their text forms sort and
@@ -604,7 +604,7 @@ print_values(IdSet *set)
 }
 
 /*
- * Sorts the texts and drops the doubles.
+ * Sorts the texts and drops the duplicates.
  */
 static void
 finish_texts(IdSet *set)
