@@ -206,7 +206,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION roster_hash(anyarray, text) IS
-'The hash of a set of ids: lower-case hexadecimal SHA-256 over the scope and a newline, then each id''s text form and a newline, sorted bytewise, without doubles. Errors: 22004 for a null id, 22023 for a newline in an id or the scope.';
+'The hash of a set of ids: lower-case hexadecimal SHA-256 over the scope and a newline, then each id''s text form and a newline, sorted bytewise, without duplicates. Errors: 22004 for a null id, 22023 for a newline in an id or the scope.';
 
 CREATE FUNCTION roster_hash_agg_transition(internal, anynonarray)
 RETURNS internal
@@ -240,7 +240,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION parse_filter(text) IS
-'A filter as a JSON array with an object for each term: field, negated, operator (=, <, <=, >, >=, .. or *) and values. Errors: 42601 with the position of what is no filter, 54000 for one that is too large.';
+'A filter as a JSON array with an object for each term: field, negated, operator (=, <, <=, >, >=, .. or *) and values. Errors: 42601 with the position of what is no filter, or must be quoted, 54000 for one that is too large.';
 
 CREATE FUNCTION resolve_roster(
 	source regclass,
@@ -255,12 +255,12 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION resolve_roster(regclass, text, timestamptz, text, name, name) IS
-'The ids that a filter selects from a table or view, as text, sorted, and their hash. With period_column, as of the moment at, or of now. Errors: those of parse_filter, 42703 for an unknown field or column, 42883 for an operator that a type does not have, the type''s own for a value, 22023 for at without period_column, 42804 for a period that is no tstzrange.';
+'The ids that a filter selects from a table or view, as text, sorted, and their hash. With period_column, as of the moment at, or of now. Errors: those of parse_filter, 42703 for an unknown field or column, 42883 for an operator that a type does not have, the type''s own for a value, 0A000 for a type whose values are not read, 22023 for an unknown state of a governed table and for at without period_column, 42804 for a period that is no tstzrange.';
 
 CREATE FUNCTION validate_roster(
 	source regclass,
 	filter text,
-	seen_ids text[],
+	seen_ids anycompatiblearray,
 	seen_hash text,
 	at timestamptz DEFAULT NULL,
 	scope text DEFAULT NULL,
@@ -275,13 +275,13 @@ CREATE FUNCTION validate_roster(
 AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION validate_roster(regclass, text, text[], text, timestamptz, text, boolean, name, name) IS
-'Whether a roster is still the one that was seen, or the change is confirmed; with the roster as it is now, its hash and the difference. Errors: those of resolve_roster, 22023 if seen_ids do not have the hash seen_hash.';
+COMMENT ON FUNCTION validate_roster(regclass, text, anycompatiblearray, text, timestamptz, text, boolean, name, name) IS
+'Whether a roster is still the one that was seen, or the change is confirmed; with the roster as it is now, its hash and the difference. Errors: those of resolve_roster, 22023 if seen_hash is no hash, or not that of seen_ids.';
 
 CREATE FUNCTION claim_roster(
 	source regclass,
 	filter text,
-	seen_ids text[],
+	seen_ids anycompatiblearray,
 	seen_hash text,
 	at timestamptz DEFAULT NULL,
 	scope text DEFAULT NULL,
@@ -295,5 +295,5 @@ CREATE FUNCTION claim_roster(
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION claim_roster(regclass, text, text[], text, timestamptz, text, boolean, name, name) IS
+COMMENT ON FUNCTION claim_roster(regclass, text, anycompatiblearray, text, timestamptz, text, boolean, name, name) IS
 'Validates a roster and locks its members until the transaction ends. Errors: those of validate_roster, PF005 (roster_changed) with the difference if it has changed and that is not confirmed, 0A000 for a source whose rows cannot be locked, 42501 for members that the caller may not lock.';

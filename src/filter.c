@@ -9,10 +9,15 @@
  *	  comparison:	> | >= | < | <=
  *	  field, value:	bare text or "quoted text", with \" and \\ inside
  *
- * A bare field ends at a colon, a bare value at white space, at | and at two
- * dots; neither contains a quote.  The parser works on bytes, since all it
- * looks for is ASCII, and in a server's encoding no part of another
- * character looks like ASCII; positions in errors count characters.
+ * Bare text has letters, marks and digits of any script and the punctuation
+ * below; it ends where the language goes on, a value at two dots too.  Any
+ * other character is refused, not taken for part of a value: a comma, a single
+ * quote or a blank that nobody sees was meant to mean something, and with a -
+ * before the term a value that no row has would select all rows.
+ *
+ * The parser works on bytes, since all that it looks for by itself is ASCII,
+ * and in a server's encoding no part of another character looks like ASCII;
+ * positions in errors count characters.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +30,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "filter.h"
+#include "filter_chars.h"
 
 /*
  * What one filter may have.  Without limits it could keep the planner busy
@@ -33,6 +39,22 @@
 #define FILTER_MAX_LENGTH	(1024 * 1024)
 #define FILTER_MAX_TERMS	100
 #define FILTER_MAX_VALUES	10000
+
+/* What bare text may have besides letters, marks and digits. */
+#define FIELD_PUNCTUATION	"_-./@+#$"
+#define VALUE_PUNCTUATION	"_-./:@+#$"
+
+/* How comparisons begin, a longer sign before its beginning. */
+static const struct
+{
+	const char *sign;
+	FilterOperator operator;
+}			comparisons[] = {
+	{">=", FILTER_GREATER_EQUAL},
+	{"<=", FILTER_LESS_EQUAL},
+	{">", FILTER_GREATER},
+	{"<", FILTER_LESS}
+};
 
 /* A parse in progress. */
 typedef struct FilterParser
@@ -43,15 +65,6 @@ typedef struct FilterParser
 	const char *counted;		/* up to here, characters are counted */
 	int			characters;
 } FilterParser;
-
-/*
- * Is this white space?  Not isspace, which depends on the locale.
- */
-static bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 /*
  * Tells whether the input goes on with this text.
@@ -70,7 +83,23 @@ looking_at(FilterParser *parser, const char *text)
 static bool
 at_term_end(FilterParser *parser)
 {
-	return parser->at == parser->end || is_space(*parser->at);
+	int			length;
+
+	return parser->at == parser->end ||
+		filter_is_space(filter_code_point(parser->at, parser->end, &length));
+}
+
+/*
+ * Steps over white space.
+ */
+static void
+skip_space(FilterParser *parser)
+{
+	int			length;
+
+	while (parser->at < parser->end &&
+		   filter_is_space(filter_code_point(parser->at, parser->end, &length)))
+		parser->at += length;
 }
 
 /*
@@ -114,6 +143,38 @@ syntax_error(FilterParser *parser, const char *expected)
 			 errmsg("syntax error in filter at character %d: expected %s", where, expected),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("A term is field:value, field:\"quoted value\", field:a|b, field:>=a, field:a..b or field:*, with - before it for not.")));
+}
+
+/*
+ * Raises 42601 for the next character, which must not stand in bare text.
+ * What cannot be seen is named by its code point.
+ */
+pg_noreturn static void
+must_be_quoted(FilterParser *parser)
+{
+	StringInfoData detail;
+	int			where = position(parser);
+	int			length;
+	uint32		code_point = filter_code_point(parser->at, parser->end, &length);
+	char	   *name;
+
+	if (code_point == NO_CODE_POINT)
+		name = psprintf("byte 0x%02X", (unsigned char) *parser->at);
+	else if (code_point > ' ' && code_point < 0x7f)
+		name = psprintf("%c", (char) code_point);
+	else
+		name = psprintf("U+%04X", code_point);
+
+	detail_begin(&detail);
+	detail_number(&detail, "position", where);
+	detail_text(&detail, "expected", "letters, digits and " VALUE_PUNCTUATION ", or text in double quotes");
+	detail_text(&detail, "character", name);
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("syntax error in filter at character %d: text with %s must be in double quotes",
+					where, name),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("Write a field or a value with such characters in double quotes, as in field:\"a value\"; a double quote in there is written as \\\", a backslash as \\\\.")));
 }
 
 /*
@@ -163,21 +224,44 @@ quoted_text(FilterParser *parser)
 }
 
 /*
+ * Reads bare text, which may be empty: letters, marks, digits and the given
+ * punctuation.  Two dots end it.
+ */
+static char *
+bare_text(FilterParser *parser, const char *punctuation)
+{
+	const char *start = parser->at;
+
+	while (parser->at < parser->end && !looking_at(parser, ".."))
+	{
+		int			length;
+		uint32		code_point = filter_code_point(parser->at, parser->end, &length);
+
+		if (!filter_is_word(code_point) &&
+			(length > 1 || *parser->at == '\0' || strchr(punctuation, *parser->at) == NULL))
+			break;
+		parser->at += length;
+	}
+	return pnstrdup(start, parser->at - start);
+}
+
+/*
  * Reads the name of a field and the colon after it.
  */
 static char *
 field_name(FilterParser *parser)
 {
-	const char *start = parser->at;
 	char	   *name;
 
 	if (looking_at(parser, "\""))
 		name = quoted_text(parser);
+	else if (looking_at(parser, "-"))
+		syntax_error(parser, "the name of a field (one that begins with - must be quoted)");
 	else
 	{
-		while (!at_term_end(parser) && *parser->at != ':' && *parser->at != '"')
-			parser->at++;
-		name = pnstrdup(start, parser->at - start);
+		name = bare_text(parser, FIELD_PUNCTUATION);
+		if (!at_term_end(parser) && !looking_at(parser, ":") && !looking_at(parser, ".."))
+			must_be_quoted(parser);
 	}
 	if (name[0] == '\0')
 		syntax_error(parser, "the name of a field");
@@ -202,17 +286,11 @@ value(FilterParser *parser)
 		return result;
 	}
 
-	while (!at_term_end(parser) && *parser->at != '|' && *parser->at != '"' &&
-		   !looking_at(parser, ".."))
-		parser->at++;
+	result.text = bare_text(parser, VALUE_PUNCTUATION);
+	if (!at_term_end(parser) && !looking_at(parser, "|") && !looking_at(parser, ".."))
+		must_be_quoted(parser);
 	if (parser->at == start)
 		syntax_error(parser, "a value");
-	if (parser->at == start + 1 && *start == '*')
-	{
-		parser->at = start;
-		syntax_error(parser, "a value (as one, * must be quoted)");
-	}
-	result.text = pnstrdup(start, parser->at - start);
 	return result;
 }
 
@@ -240,26 +318,24 @@ condition(FilterParser *parser, FilterTerm *term)
 	int			capacity = 2;
 
 	term->nvalues = 0;
-	if (looking_at(parser, "*") &&
-		(parser->at + 1 == parser->end || is_space(parser->at[1])))
+	if (accept(parser, "*"))
 	{
-		parser->at++;
-		term->operator = FILTER_PRESENT;
-		term->values = NULL;
-		return;
+		if (at_term_end(parser))
+		{
+			term->operator = FILTER_PRESENT;
+			term->values = NULL;
+			return;
+		}
+		parser->at--;
 	}
 
 	term->values = palloc(capacity * sizeof(FilterValue));
-	if (accept(parser, ">="))
-		term->operator = FILTER_GREATER_EQUAL;
-	else if (accept(parser, "<="))
-		term->operator = FILTER_LESS_EQUAL;
-	else if (accept(parser, ">"))
-		term->operator = FILTER_GREATER;
-	else if (accept(parser, "<"))
-		term->operator = FILTER_LESS;
-	else
-		term->operator = FILTER_ANY_OF;
+	term->operator = FILTER_ANY_OF;
+	for (int i = 0; i < lengthof(comparisons) && term->operator == FILTER_ANY_OF; i++)
+	{
+		if (accept(parser, comparisons[i].sign))
+			term->operator = comparisons[i].operator;
+	}
 
 	add_value(parser, term, &capacity);
 	if (term->operator == FILTER_ANY_OF)
@@ -267,6 +343,9 @@ condition(FilterParser *parser, FilterTerm *term)
 		if (accept(parser, ".."))
 		{
 			term->operator = FILTER_BETWEEN;
+			/* 1...5 could be 1 to .5 as well as 1. to 5 */
+			if (looking_at(parser, "."))
+				syntax_error(parser, "a value (one that begins with a dot must be quoted here)");
 			add_value(parser, term, &capacity);
 		}
 		else
@@ -302,8 +381,7 @@ filter_parse(text *source)
 		FilterTerm *term;
 
 		CHECK_FOR_INTERRUPTS();
-		while (parser.at < parser.end && is_space(*parser.at))
-			parser.at++;
+		skip_space(&parser);
 		if (parser.at == parser.end)
 			return filter;
 

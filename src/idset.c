@@ -4,7 +4,7 @@
  *	  Sets of ids: collected, sorted by text form, hashed and compared.
  *
  * What identifies an id is its text form: the output of its type under fixed
- * settings, in UTF-8.  Sets are ordered bytewise by it and have no doubles.
+ * settings, in UTF-8.  Sets are ordered bytewise by it and have no duplicates.
  *
  * There are two representations.  Ids of type uuid are kept as pairs of
  * machine words (uuidkeys.c), 16 bytes each, since their text forms sort and
@@ -15,15 +15,19 @@
  * idset_create, and idset_free gives it back whole.  For 1,000,000 uuids that
  * is 16 MB, and as much again while they are sorted.  Arrays may be huge.
  *
- * Types whose output depends on settings are collected as values, and printed
- * all at once by idset_finish: the query that the ids come from must run
+ * Ids that their type's output function prints are collected as values, and
+ * printed all at once by idset_finish: the query that they come from must run
  * under the session's settings, and changing them for each id would cost
- * some ten microseconds.
+ * some ten microseconds.  What the fixed settings are text_form.c tells.
+ *
+ * Two ids that differ as text may be equal for their type: 1.1 and 1.10, or a
+ * citext in two spellings.  Sets keep both; idset_remove_equal knows.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -34,18 +38,23 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/expandeddatum.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "errors.h"
 #include "idset.h"
+#include "text_form.h"
 #include "uuidkeys.h"
 
 /* What is fed to SHA-256 at once, and how many uuids fit into it. */
 #define HASH_BLOCK_SIZE		65536
 #define HASH_BLOCK_UUIDS	(HASH_BLOCK_SIZE / (UUID_TEXT_LENGTH + 1))
+
+/* How many bytes of an id an error shows at most. */
+#define SHOWN_ID	200
 
 /* The first and the largest piece of space for texts. */
 #define SPACE_MIN			8192
@@ -79,9 +88,8 @@ struct IdSet
 	ExpandedObjectHeader header;	/* for idset_array; comes first */
 	MemoryContext context;		/* holds the set */
 	MemoryContext scratch;		/* reset after each id */
-	Oid			type;
+	Oid			type;			/* as text_form_type has it */
 	int32		typmod;
-	Oid			base_type;		/* differs for domains */
 	IdForm		form;
 	int16		typlen;
 	bool		typbyval;
@@ -127,12 +135,12 @@ textkey_compare(const TextKey *a, const TextKey *b)
 #include "lib/sort_template.h"
 
 /*
- * Chooses how values of the base type are printed.
+ * Chooses how values of a type are printed.
  */
 static IdForm
-form_of_type(Oid base_type)
+form_of_type(Oid type)
 {
-	switch (base_type)
+	switch (type)
 	{
 		case UUIDOID:
 			return ID_UUID;
@@ -163,11 +171,10 @@ idset_create(Oid type, int32 typmod)
 	set->context = context;
 	set->scratch = AllocSetContextCreate(context, "petition_cas id scratch",
 										 ALLOCSET_SMALL_SIZES);
-	set->type = type;
+	set->type = text_form_type(type, &typmod);
 	set->typmod = typmod;
-	set->base_type = getBaseType(type);
-	set->form = form_of_type(set->base_type);
-	get_typlenbyvalalign(set->base_type, &set->typlen, &set->typbyval, &set->typalign);
+	set->form = form_of_type(set->type);
+	get_typlenbyvalalign(set->type, &set->typlen, &set->typbyval, &set->typalign);
 	set->convert = GetDatabaseEncoding() != PG_UTF8;
 	return set;
 }
@@ -242,8 +249,27 @@ add_uuid(IdSet *set, const void *bytes)
 }
 
 /*
+ * Raises 22023 for an id that has a newline, which would make the hash
+ * ambiguous.  Of a long id the error shows the beginning.
+ */
+pg_noreturn static void
+newline_in_id(const char *data, Size length)
+{
+	StringInfoData detail;
+	char	   *shown;
+
+	shown = pnstrdup(data, pg_mbcliplen(data, Min(length, 2 * SHOWN_ID), SHOWN_ID));
+	detail_begin(&detail);
+	detail_text(&detail, "id", shown);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("an id of a roster must not contain a newline"),
+			 errdetail_internal("%s", detail_end(&detail))));
+}
+
+/*
  * Adds an id by its text form in the server's encoding, which it copies.  Raises
- * 22023 if that has a newline, which would make the hash ambiguous.
+ * 22023 if that has a newline.
  */
 static void
 add_text(IdSet *set, const char *data, Size length)
@@ -253,9 +279,7 @@ add_text(IdSet *set, const char *data, Size length)
 	uint64		prefix = 0;
 
 	if (memchr(data, '\n', length) != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an id of a roster must not contain a newline")));
+		newline_in_id(data, length);
 
 	if (set->convert)
 	{
@@ -288,9 +312,9 @@ add_integer(IdSet *set, Datum id)
 	int64		number;
 	int			length;
 
-	if (set->base_type == INT8OID)
+	if (set->type == INT8OID)
 		number = DatumGetInt64(id);
-	else if (set->base_type == INT4OID)
+	else if (set->type == INT4OID)
 		number = DatumGetInt32(id);
 	else
 		number = DatumGetInt16(id);
@@ -383,6 +407,114 @@ idset_add_array(IdSet *set, ArrayType *ids)
 }
 
 /*
+ * How the elements of an array become ids of a set: as they are, or by their
+ * text forms.
+ */
+typedef struct ElementReader
+{
+	IdSet	   *set;
+	Oid			type;			/* of the elements */
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	bool		as_is;			/* values of the set's type, to be added so */
+	bool		is_text;		/* their own text forms */
+	FmgrInfo	output;			/* of the elements, if not */
+	FmgrInfo	input;			/* of the set's type */
+	Oid			ioparam;
+	FmgrInfo   *equal;			/* of the set's type, or NULL */
+} ElementReader;
+
+/*
+ * Prepares to read the elements of an array.  Raises 0A000 for a type whose
+ * values are not read, see text_form.c.
+ */
+static void
+start_reading(ElementReader *reader, IdSet *set, ArrayType *ids)
+{
+	int32		typmod = -1;
+	Oid			function;
+	bool		is_varlena;
+
+	reader->set = set;
+	reader->type = text_form_type(ARR_ELEMTYPE(ids), &typmod);
+	get_typlenbyvalalign(reader->type, &reader->typlen, &reader->typbyval, &reader->typalign);
+	reader->is_text = form_of_type(reader->type) == ID_TEXT;
+
+	/* A length or a precision is part of how an id is read. */
+	reader->as_is = set->typmod < 0 &&
+		(reader->type == set->type || (reader->is_text && set->form == ID_TEXT));
+
+	check_readable(set->type);
+	getTypeOutputInfo(reader->type, &function, &is_varlena);
+	fmgr_info(function, &reader->output);
+	getTypeInputInfo(set->type, &function, &reader->ioparam);
+	fmgr_info(function, &reader->input);
+	reader->equal = NULL;
+	if (set->typmod >= 0)
+	{
+		TypeCacheEntry *entry = lookup_type_cache(set->type, TYPECACHE_EQ_OPR_FINFO);
+
+		if (OidIsValid(entry->eq_opr_finfo.fn_oid))
+			reader->equal = &entry->eq_opr_finfo;
+	}
+}
+
+/*
+ * Reads the text form of an id, with the length or precision of the key if that
+ * changes only its form, as 1.1 to 1.10.  An id that it would make another one
+ * is read without: 1.104 is not 1.10, and was not seen.
+ */
+static Datum
+read_form(ElementReader *reader, char *form)
+{
+	int32		typmod = reader->set->typmod;
+	Datum		value = InputFunctionCall(&reader->input, form, reader->ioparam, typmod);
+	Datum		exact;
+
+	if (reader->equal == NULL)
+		return value;
+	exact = InputFunctionCall(&reader->input, form, reader->ioparam, -1);
+	if (DatumGetBool(FunctionCall2Coll(reader->equal, C_COLLATION_OID, value, exact)))
+		return value;
+	return exact;
+}
+
+/*
+ * Adds an element that is not null.
+ */
+static void
+read_element(ElementReader *reader, Datum element)
+{
+	IdSet	   *set = reader->set;
+	MemoryContext caller;
+	char	   *form;
+
+	if (reader->as_is)
+	{
+		idset_add(set, element, false);
+		return;
+	}
+	if (reader->is_text && set->form == ID_UUID)
+	{
+		text	   *uuid = DatumGetTextPP(element);
+
+		if (uuidkey_parse(&set->uuids[set->count], VARDATA_ANY(uuid), VARSIZE_ANY_EXHDR(uuid)))
+		{
+			set->count++;
+			return;
+		}
+	}
+
+	caller = MemoryContextSwitchTo(set->scratch);
+	form = reader->is_text ? TextDatumGetCString(element) : OutputFunctionCall(&reader->output, element);
+	element = read_form(reader, form);
+	MemoryContextSwitchTo(caller);
+	idset_add(set, element, false);
+	MemoryContextReset(set->scratch);
+}
+
+/*
  * Error context of idset_read_array: says which element it was reading.
  */
 static void
@@ -392,88 +524,47 @@ reading_context(void *argument)
 }
 
 /*
- * Adds each element of a text array, read by the input function of the set's
- * type.  Raises whatever that raises, and as idset_add.
+ * Adds each element of an array of any type: its text form, read by the input
+ * function of the set's type.  Raises whatever that raises, 0A000 for a type
+ * whose values are not read, and as idset_add.
  */
 void
-idset_read_array(IdSet *set, ArrayType *texts)
+idset_read_array(IdSet *set, ArrayType *ids)
 {
-	int			count = ArrayGetNItems(ARR_NDIM(texts), ARR_DIMS(texts));
-	bool		is_uuid = set->type == UUIDOID;
-	bool		is_text = (set->type == TEXTOID ||
-						   (set->type == VARCHAROID && set->typmod < 0));
+	int			count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	array_iter	iterator;
+	ElementReader reader;
 	ErrorContextCallback context;
-	FmgrInfo	input;
-	Oid			function;
-	Oid			ioparam;
+	int			outer;
+	int			inner;
 	int			i = 0;
 
-	getTypeInputInfo(set->type, &function, &ioparam);
-	fmgr_info(function, &input);
-
+	start_reading(&reader, set, ids);
 	context.callback = reading_context;
 	context.arg = &i;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 
+	outer = text_form_begin(set->type);
+	inner = text_form_begin(reader.type);
 	reserve(set, count);
-	array_iter_setup(&iterator, (AnyArrayType *) texts);
+	array_iter_setup(&iterator, (AnyArrayType *) ids);
 	for (; i < count; i++)
 	{
 		bool		isnull;
-		Datum		element = array_iter_next(&iterator, &isnull, i, -1, false, TYPALIGN_INT);
-		MemoryContext caller;
+		Datum		element = array_iter_next(&iterator, &isnull, i, reader.typlen,
+											  reader.typbyval, reader.typalign);
 
 		if (i % INTERRUPT_INTERVAL == 0)
 			CHECK_FOR_INTERRUPTS();
-
-		if (is_uuid && !isnull)
-		{
-			text	   *form = DatumGetTextPP(element);
-
-			if (uuidkey_parse(&set->uuids[set->count],
-							  VARDATA_ANY(form), VARSIZE_ANY_EXHDR(form)))
-			{
-				set->count++;
-				continue;
-			}
-		}
-
-		caller = MemoryContextSwitchTo(set->scratch);
-		if (!isnull && !is_text)
-			element = InputFunctionCall(&input, TextDatumGetCString(element),
-										ioparam, set->typmod);
-		MemoryContextSwitchTo(caller);
-		idset_add(set, element, isnull);
-		MemoryContextReset(set->scratch);
+		if (isnull)
+			idset_add(set, (Datum) 0, true);
+		else
+			read_element(&reader, element);
 	}
+	text_form_end(inner);
+	text_form_end(outer);
 	error_context_stack = context.previous;
-}
-
-/*
- * Opens a level of settings under which the output of each type is the same
- * in every session; returns it, for AtEOXact_GUC.  An error ends the level
- * with the (sub)transaction.
- */
-static int
-begin_fixed_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"DateStyle", "ISO, MDY"},
-		{"TimeZone", "UTC"},
-		{"IntervalStyle", "postgres"},
-		{"extra_float_digits", "1"},
-		{"bytea_output", "hex"}
-	};
-	int			level = NewGUCNestLevel();
-
-	/* As a function's SET clause does it: allowed in parallel workers too. */
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1],
-								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
 }
 
 /*
@@ -491,11 +582,11 @@ print_values(IdSet *set)
 	if (set->nvalues == 0)
 		return;
 
-	getTypeOutputInfo(set->base_type, &function, &is_varlena);
+	getTypeOutputInfo(set->type, &function, &is_varlena);
 	fmgr_info(function, &output);
 	reserve(set, set->nvalues);
 
-	level = begin_fixed_settings();
+	level = text_form_begin(set->type);
 	caller = MemoryContextSwitchTo(set->scratch);
 	for (Size i = 0; i < set->nvalues; i++)
 	{
@@ -508,12 +599,12 @@ print_values(IdSet *set)
 			pfree(DatumGetPointer(set->values[i]));
 	}
 	MemoryContextSwitchTo(caller);
-	AtEOXact_GUC(true, level);
+	text_form_end(level);
 	set->nvalues = 0;
 }
 
 /*
- * Sorts the texts and drops the doubles.
+ * Sorts the texts and drops the duplicates.
  */
 static void
 finish_texts(IdSet *set)
@@ -922,6 +1013,173 @@ idset_differences(const IdSet *set, const IdSet *other, IdSet **only_set, IdSet 
 	*only_set = idset_create(set->type, set->typmod);
 	*only_other = idset_create(set->type, set->typmod);
 	add_differences(set, other, *only_set, *only_other);
+}
+
+/*
+ * Tells whether ids of a set that differ as text differ for their type, too.
+ * The types in the list are those in common use of which that is known.
+ */
+bool
+idset_text_decides(const IdSet *set, Oid collation)
+{
+	switch (set->type)
+	{
+		case UUIDOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+		case NAMEOID:
+		case BOOLOID:
+		case BYTEAOID:
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return true;
+		case TEXTOID:
+		case VARCHAROID:
+			return !OidIsValid(collation) || get_collation_isdeterministic(collation);
+		default:
+			return false;
+	}
+}
+
+/* An id as a value, and its number in its set. */
+typedef struct ValueKey
+{
+	Datum		value;
+	Size		number;
+} ValueKey;
+
+/* How ids of a set's type are read again, and compared. */
+typedef struct ValueOrder
+{
+	FmgrInfo   *compare;
+	Oid			collation;
+	FmgrInfo	input;
+	Oid			ioparam;
+} ValueOrder;
+
+/*
+ * Compares two ValueKeys by their type, for qsort_arg.
+ */
+static int
+compare_values(const void *a, const void *b, void *argument)
+{
+	ValueOrder *order = argument;
+
+	CHECK_FOR_INTERRUPTS();
+	return DatumGetInt32(FunctionCall2Coll(order->compare, order->collation,
+										   ((const ValueKey *) a)->value,
+										   ((const ValueKey *) b)->value));
+}
+
+/*
+ * Reads the i-th id of a set again, from its text form.
+ */
+static Datum
+value_of(const IdSet *set, Size i, ValueOrder *order)
+{
+	return InputFunctionCall(&order->input, idset_text(set, i), order->ioparam, -1);
+}
+
+/*
+ * Finds in sorted values those that equal a value, and clears their flags.
+ */
+static void
+clear_equal(const ValueKey *values, Size count, Datum value, ValueOrder *order, bool *flags)
+{
+	ValueKey	wanted = {value, 0};
+	Size		low = 0;
+	Size		high = count;
+
+	while (low < high)
+	{
+		Size		middle = low + (high - low) / 2;
+
+		if (compare_values(&values[middle], &wanted, order) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < count && compare_values(&values[low], &wanted, order) == 0; low++)
+		flags[values[low].number] = false;
+}
+
+/*
+ * Sets a flag for each id of a set that none of another set of the same type
+ * equals.  Only the first set is kept as values: it is a difference, and small
+ * as a rule.
+ */
+static void
+flag_unequal(const IdSet *set, const IdSet *other, ValueOrder *order, bool *flags)
+{
+	ValueKey   *values = MemoryContextAllocHuge(CurrentMemoryContext, set->count * sizeof(ValueKey));
+	MemoryContext caller;
+
+	for (Size i = 0; i < set->count; i++)
+	{
+		values[i].value = value_of(set, i, order);
+		values[i].number = i;
+		flags[i] = true;
+	}
+	qsort_arg(values, set->count, sizeof(ValueKey), compare_values, order);
+
+	caller = MemoryContextSwitchTo(other->scratch);
+	for (Size i = 0; i < other->count; i++)
+	{
+		clear_equal(values, set->count, value_of(other, i, order), order, flags);
+		MemoryContextReset(other->scratch);
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Removes from a difference the ids that an id of the other set, of the same
+ * type, equals for their type, though they differ as text: 1.1 and 1.10 are one
+ * numeric.  The collation is the key column's.  Types without an order have no
+ * equality but that of their texts.
+ */
+void
+idset_remove_equal(IdSet *difference, const IdSet *other, Oid collation)
+{
+	TypeCacheEntry *entry;
+	ValueOrder	order;
+	MemoryContext work;
+	MemoryContext caller;
+	Oid			function;
+	bool	   *flags;
+	Size		kept = 0;
+	int			level;
+
+	if (difference->count == 0 || other->count == 0 || idset_text_decides(difference, collation))
+		return;
+	entry = lookup_type_cache(difference->type, TYPECACHE_CMP_PROC_FINFO);
+	if (!OidIsValid(entry->cmp_proc_finfo.fn_oid))
+		return;
+
+	work = AllocSetContextCreate(CurrentMemoryContext, "petition_cas id values",
+								 ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(work);
+	check_readable(difference->type);
+	order.compare = &entry->cmp_proc_finfo;
+	order.collation = collation;
+	getTypeInputInfo(difference->type, &function, &order.ioparam);
+	fmgr_info(function, &order.input);
+	flags = MemoryContextAllocHuge(work, difference->count);
+
+	level = text_form_begin(difference->type);
+	flag_unequal(difference, other, &order, flags);
+	text_form_end(level);
+
+	for (Size i = 0; i < difference->count; i++)
+	{
+		if (flags[i])
+			difference->texts[kept++] = difference->texts[i];
+	}
+	difference->count = kept;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(work);
 }
 
 /*

@@ -25,7 +25,7 @@ extern IdSet *idset_create(Oid type, int32 typmod);
 extern void idset_free(IdSet *set);
 extern void idset_add(IdSet *set, Datum id, bool isnull);
 extern void idset_add_array(IdSet *set, ArrayType *ids);
-extern void idset_read_array(IdSet *set, ArrayType *texts);
+extern void idset_read_array(IdSet *set, ArrayType *ids);
 extern void idset_finish(IdSet *set);
 
 extern Size idset_count(const IdSet *set);
@@ -36,5 +36,7 @@ extern bool idset_contains_all(const IdSet *set, const IdSet *other);
 extern IdSet *idset_difference(const IdSet *set, const IdSet *other);
 extern void idset_differences(const IdSet *set, const IdSet *other,
 							  IdSet **only_set, IdSet **only_other);
+extern bool idset_text_decides(const IdSet *set, Oid collation);
+extern void idset_remove_equal(IdSet *difference, const IdSet *other, Oid collation);
 
 #endif							/* PETITION_CAS_IDSET_H */

@@ -192,7 +192,7 @@ check_relation(Oid oid)
 		case RELKIND_FOREIGN_TABLE:
 			not_lockable(name, "being a foreign table");
 		default:
-			elog(ERROR, "unexpected relation kind \"%c\"", relation->rd_rel->relkind);
+			not_lockable(name, "being neither a table nor a view");
 	}
 	relation_close(relation, NoLock);
 	return locks;

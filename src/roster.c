@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -34,7 +35,8 @@
 typedef struct Seen
 {
 	IdSet	   *ids;
-	char	   *hash;
+	char	   *hash;			/* of ids, as they are read */
+	char	   *unproven;		/* seen_hash, if the ids alone do not have it */
 	text	   *scope;
 	bool		confirmed;
 } Seen;
@@ -225,56 +227,124 @@ resolve_roster(PG_FUNCTION_ARGS)
 }
 
 /*
- * Takes the ids and the hash that a client has seen.  Raises 22004 for nulls,
- * the key type's own error for an id that does not parse, 22023 if the ids
- * do not have that hash.
+ * Raises 22023 if a text is no hash of a roster, whatever the ids.
+ */
+static void
+check_hash_form(const char *hash)
+{
+	StringInfoData detail;
+	char	   *shown;
+
+	if (strlen(hash) == ROSTER_HASH_LENGTH &&
+		strspn(hash, "0123456789abcdef") == ROSTER_HASH_LENGTH)
+		return;
+
+	shown = pnstrdup(hash, pg_mbcliplen(hash, strlen(hash), 2 * ROSTER_HASH_LENGTH));
+	detail_begin(&detail);
+	detail_text(&detail, "seen_hash", shown);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("seen_hash is no SHA-256 in lower-case hexadecimal"),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("Give the hash as roster_hash, resolve_roster or validate_roster returned it.")));
+}
+
+/*
+ * Returns the hash of ids as a client has written them, whatever their type.
+ */
+static char *
+written_hash(ArrayType *array, text *scope)
+{
+	IdSet	   *written = idset_create(ARR_ELEMTYPE(array), -1);
+	char	   *hash;
+
+	idset_add_array(written, array);
+	idset_finish(written);
+	hash = idset_hash(written, scope);
+	idset_free(written);
+	return hash;
+}
+
+/*
+ * Raises 22023 for ids that do not have the hash that came with them.
+ */
+pg_noreturn static void
+other_hash(const Seen *seen)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_text(&detail, "hash_of_seen_ids", seen->hash);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("seen_ids do not have the hash seen_hash"),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("Give the ids and the hash as one call returned them, and the scope of that call.")));
+}
+
+/*
+ * Takes the ids and the hash that a client has seen.  The hash may be that of
+ * the ids as they are read or as they are written.  If it is neither, the ids
+ * may still be another spelling of those that the server gave, where the type
+ * knows such: that shows in compare.  Raises 22004 for nulls, the key type's
+ * own error for an id that does not parse, 22023 for what is no hash and if the
+ * ids do not have that hash.
  */
 static Seen
 seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 {
 	Seen		seen;
+	ArrayType  *array;
 	char	   *hash;
 
 	check_not_null(fcinfo, 2, "seen_ids");
 	check_not_null(fcinfo, 3, "seen_hash");
 	check_not_null(fcinfo, 6, "confirmed");
+	array = PG_GETARG_ARRAYTYPE_P(2);
 	seen.scope = optional_text(fcinfo, 5);
 	seen.confirmed = PG_GETARG_BOOL(6);
 	seen.ids = idset_create(query->key_type, query->key_typmod);
-	idset_read_array(seen.ids, PG_GETARG_ARRAYTYPE_P(2));
+	idset_read_array(seen.ids, array);
 	idset_finish(seen.ids);
-	seen.hash = idset_hash(seen.ids, seen.scope);
 
 	hash = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	if (strcmp(hash, seen.hash) != 0)
+	check_hash_form(hash);
+	seen.hash = idset_hash(seen.ids, seen.scope);
+	seen.unproven = NULL;
+	if (strcmp(hash, seen.hash) != 0 && strcmp(hash, written_hash(array, seen.scope)) != 0)
 	{
-		StringInfoData detail;
-
-		detail_begin(&detail);
-		detail_text(&detail, "hash_of_seen_ids", seen.hash);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("seen_ids do not have the hash seen_hash"),
-				 errdetail_internal("%s", detail_end(&detail)),
-				 errhint("Give the ids and the hash as one call returned them, and the scope of that call.")));
+		seen.unproven = hash;
+		if (idset_text_decides(seen.ids, query->key_collation))
+			other_hash(&seen);
 	}
 	return seen;
 }
 
 /*
- * Compares what was seen with what is.  Equal sets have equal hashes, so that
- * only a set that has changed is hashed again.  Frees the ids that were seen.
+ * Compares what was seen with what is, by the key type's equality.  Sets that
+ * are equal as text have equal hashes, so that only another set is hashed
+ * again.  Raises 22023 if the hash that was seen is not of these ids in any
+ * spelling.  Frees the ids that were seen.
  */
 static Comparison
-compare(Seen *seen, IdSet *ids)
+compare(const RosterQuery *query, Seen *seen, IdSet *ids)
 {
 	Comparison	now;
 
 	now.ids = ids;
 	idset_differences(ids, seen->ids, &now.added, &now.removed);
+	if (idset_count(now.added) == 0 && idset_count(now.removed) == 0)
+		now.hash = seen->hash;
+	else
+	{
+		now.hash = idset_hash(ids, seen->scope);
+		idset_remove_equal(now.added, seen->ids, query->key_collation);
+		idset_remove_equal(now.removed, ids, query->key_collation);
+	}
 	idset_free(seen->ids);
 	now.same = idset_count(now.added) == 0 && idset_count(now.removed) == 0;
-	now.hash = now.same ? seen->hash : idset_hash(ids, seen->scope);
+	if (seen->unproven != NULL && !(now.same && strcmp(seen->unproven, now.hash) == 0))
+		other_hash(seen);
 	return now;
 }
 
@@ -301,7 +371,7 @@ validate_roster(PG_FUNCTION_ARGS)
 	MemoryContext caller = MemoryContextSwitchTo(work);
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
 	Seen		seen = seen_from_arguments(fcinfo, query);
-	Comparison	now = compare(&seen, roster_query_run(query, ROSTER_READ));
+	Comparison	now = compare(query, &seen, roster_query_run(query, ROSTER_READ));
 	Datum		columns[5];
 
 	columns[0] = BoolGetDatum(now.same || seen.confirmed);
@@ -354,7 +424,7 @@ member_changed(RosterQuery *query, Seen *seen)
 	Comparison	now;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	now = compare(seen, roster_query_run(query, ROSTER_READ));
+	now = compare(query, seen, roster_query_run(query, ROSTER_READ));
 	PopActiveSnapshot();
 	roster_changed(query, &now,
 				   "A member has changed since this transaction began; claim it in a new one.");
@@ -377,7 +447,7 @@ claim_roster(PG_FUNCTION_ARGS)
 
 	if (ids == NULL)
 		member_changed(query, &seen);
-	now = compare(&seen, ids);
+	now = compare(query, &seen, ids);
 	if (!now.same && !seen.confirmed)
 		roster_changed(query, &now,
 					   "Show the difference, then submit again with the new ids and hash, or with confirmed => true.");

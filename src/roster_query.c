@@ -5,6 +5,7 @@
  *
  *	  SELECT s.<key> FROM <schema>.<source> AS s
  *	  WHERE s.<field> OPERATOR(<schema>.=) $1			-- field:value
+ *	  AND s.<field>::<type> OPERATOR(<schema>.=) $1		-- the same, of a domain
  *	  AND s.<field> OPERATOR(<schema>.=) ANY ($2)		-- field:a|b
  *	  AND (...) IS NOT TRUE								-- -field:value
  *	  AND s.<period> OPERATOR(pg_catalog.@>) $3			-- at
@@ -13,8 +14,10 @@
  *
  * Nothing in it depends on the search_path, and nothing of a filter is in it:
  * names are those of the catalogs, quoted, operators those of the default
- * operator class of the column's type, values are parameters.  It runs with
- * the caller's rights.
+ * operator class of the column's type, values are parameters.  Both sides of
+ * an operator have exactly the types that it is declared for, if need be by a
+ * cast, so that no other operator of its name and schema is a better match:
+ * anybody can make one for a domain.  It runs with the caller's rights.
  *
  * What this file allocates is in the current memory context.
  *
@@ -42,14 +45,18 @@
 #include "filter.h"
 #include "roster_plans.h"
 #include "roster_query.h"
+#include "roster_state.h"
 #include "statement.h"
+#include "text_form.h"
 
 /* A column of the source, and how to compare it. */
 typedef struct Column
 {
 	Form_pg_attribute attribute;
 	const char *reference;		/* s.<name>, quoted */
-	Oid			base_type;		/* differs for domains */
+	Oid			type;			/* no domain, but may be an array of one */
+	int32		typmod;
+	Lifecycle  *lifecycle;		/* of which it is the state column; or NULL */
 } Column;
 
 /* Where the ids of a running query go. */
@@ -87,8 +94,26 @@ describe_column(Form_pg_attribute attribute)
 
 	column.attribute = attribute;
 	column.reference = psprintf("s.%s", quote_identifier(NameStr(attribute->attname)));
-	column.base_type = getBaseType(attribute->atttypid);
+	column.typmod = attribute->atttypmod;
+	column.type = getBaseTypeAndTypmod(attribute->atttypid, &column.typmod);
+	column.lifecycle = NULL;
 	return column;
+}
+
+/*
+ * Returns a reference to a column as a value of a type, which is the column's
+ * own, its base type, or one that needs no conversion.  The cast has no typmod,
+ * so that it neither cuts nor rounds.  An array of a domain stays what it is:
+ * a cast of that is its owner's to define.
+ */
+static const char *
+column_as(const Column *column, Oid type)
+{
+	if (type == column->attribute->atttypid)
+		return column->reference;
+	return psprintf("%s::%s", column->reference,
+					format_type_extended(type, -1,
+										 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 }
 
 /*
@@ -188,7 +213,7 @@ default_operator(Oid type, FilterOperator operator)
 static Oid
 field_operator(const Column *column, const FilterTerm *term, FilterOperator operator)
 {
-	Oid			result = default_operator(column->base_type, operator);
+	Oid			result = default_operator(column->type, operator);
 	const char *type = format_type_be(column->attribute->atttypid);
 	const char *name = filter_operator_name(operator);
 	StringInfoData detail;
@@ -220,20 +245,17 @@ operand_type(const Column *column, Oid operator)
 
 	op_input_types(operator, &left, &right);
 	if (IsPolymorphicType(left) || left == RECORDOID)
-		return column->base_type;
+		return column->type;
 	return left;
 }
 
 /*
- * Appends the column and the operator, with a cast where the operator is
- * declared for another type: its name alone could then mean another one.
+ * Appends the column, as an operand of the type, and the operator.
  */
 static void
 append_left_side(StringInfo sql, const Column *column, Oid operator, Oid operand)
 {
-	appendStringInfoString(sql, column->reference);
-	if (operand != column->attribute->atttypid && operand != column->base_type)
-		appendStringInfo(sql, "::%s", format_type_be_qualified(operand));
+	appendStringInfoString(sql, column_as(column, operand));
 	appendStringInfoChar(sql, ' ');
 	append_operator(sql, operator);
 	appendStringInfoChar(sql, ' ');
@@ -264,7 +286,7 @@ typedef struct ValueContext
 } ValueContext;
 
 /*
- * Error context of read_value: names the field.
+ * Error context of read_values: names the field.
  */
 static void
 value_context(void *argument)
@@ -276,44 +298,100 @@ value_context(void *argument)
 }
 
 /*
- * Reads a value of a filter with the input function of the field's type, but
- * without the column's length or precision, as the server reads a literal
- * that is compared with the column.  Raises what that raises.
+ * Raises 22023 for a state that the lifecycle of its column does not know.
  */
-static Datum
-read_value(const Column *column, const FilterTerm *term, const FilterValue *value)
+static void
+check_state(const Column *column, const FilterTerm *term, const FilterValue *value, Datum state)
 {
-	ValueContext context = {term, value};
+	const Lifecycle *lifecycle = column->lifecycle;
+	StringInfoData detail;
+	const char **names;
+	char	   *shown;
+
+	if (lifecycle_has_value(lifecycle, column->type, state))
+		return;
+
+	/* A filter may be long, a name is not. */
+	shown = pnstrdup(value->text, pg_mbcliplen(value->text, strlen(value->text), NAMEDATALEN));
+	names = palloc(lifecycle->nstates * sizeof(char *));
+	for (int i = 0; i < lifecycle->nstates; i++)
+		names[i] = lifecycle->states[i].name;
+
+	detail_begin(&detail);
+	detail_text(&detail, "field", term->field);
+	detail_number(&detail, "position", value->position);
+	detail_text(&detail, "state", shown);
+	detail_texts(&detail, "states", names, lifecycle->nstates);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("state \"%s\" of field \"%s\" in filter is not in the lifecycle",
+					shown, term->field),
+			 errdetail_internal("%s", detail_end(&detail)),
+			 errhint("The states are: %s.", lifecycle_state_list(lifecycle))));
+}
+
+/*
+ * Reads values of a term, count from the first one on, with the input function
+ * of the field's base type, under the settings of the text form, but without
+ * the column's length or precision, as the server reads a literal that is
+ * compared with the column.  Returns them as an array.  Where the type is an
+ * array of a domain, the values are made such.  Raises what the input
+ * function raises, 0A000 for a type whose values are not read, 22023 for a
+ * state that is none.
+ */
+static Datum *
+read_values(const Column *column, const FilterTerm *term, int first, int count)
+{
+	ValueContext context = {.term = term};
 	ErrorContextCallback callback;
+	FmgrInfo	input;
 	Oid			function;
 	Oid			ioparam;
-	Datum		result;
+	Datum	   *result = palloc(count * sizeof(Datum));
+	int32		typmod = -1;
+	Oid			type = text_form_type(column->type, &typmod);
+	int			level;
+
+	check_readable(type);
+	getTypeInputInfo(type, &function, &ioparam);
+	fmgr_info(function, &input);
 
 	callback.callback = value_context;
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-
-	getTypeInputInfo(column->attribute->atttypid, &function, &ioparam);
-	result = OidInputFunctionCall(function, value->text, ioparam, -1);
-
+	level = text_form_begin(type);
+	for (int i = 0; i < count; i++)
+	{
+		context.value = &term->values[first + i];
+		result[i] = InputFunctionCall(&input, context.value->text, ioparam, -1);
+		if (type != column->type)
+			DatumGetArrayTypeP(result[i])->elemtype = get_element_type(column->type);
+	}
+	text_form_end(level);
 	error_context_stack = callback.previous;
+
+	if (column->lifecycle != NULL)
+	{
+		for (int i = 0; i < count; i++)
+			check_state(column, term, &term->values[first + i], result[i]);
+	}
 	return result;
 }
 
 /*
- * Appends a comparison of a field with one value.
+ * Appends a comparison of a field with one value, of the number given.
  */
 static void
 append_comparison(StringInfo sql, RosterQuery *query, const Column *column,
-				  const FilterTerm *term, FilterOperator operator, const FilterValue *value)
+				  const FilterTerm *term, FilterOperator operator, int number)
 {
 	Oid			oper = field_operator(column, term, operator);
 	Oid			operand = operand_type(column, oper);
 
 	append_left_side(sql, column, oper, operand);
 	appendStringInfo(sql, "$%d",
-					 add_parameter(query, operand, read_value(column, term, value)));
+					 add_parameter(query, operand, *read_values(column, term, number, 1)));
 }
 
 /*
@@ -327,7 +405,6 @@ append_any_of(StringInfo sql, RosterQuery *query, const Column *column, const Fi
 	Oid			oper = field_operator(column, term, FILTER_ANY_OF);
 	Oid			operand = operand_type(column, oper);
 	Oid			array_type = get_array_type(operand);
-	Datum	   *values;
 	int16		length;
 	bool		byval;
 	char		align;
@@ -339,16 +416,14 @@ append_any_of(StringInfo sql, RosterQuery *query, const Column *column, const Fi
 		{
 			if (i > 0)
 				appendStringInfoString(sql, " OR ");
-			append_comparison(sql, query, column, term, FILTER_ANY_OF, &term->values[i]);
+			append_comparison(sql, query, column, term, FILTER_ANY_OF, i);
 		}
 		return;
 	}
 
-	values = palloc(term->nvalues * sizeof(Datum));
-	for (int i = 0; i < term->nvalues; i++)
-		values[i] = read_value(column, term, &term->values[i]);
 	get_typlenbyvalalign(operand, &length, &byval, &align);
-	array = construct_array(values, term->nvalues, operand, length, byval, align);
+	array = construct_array(read_values(column, term, 0, term->nvalues), term->nvalues,
+							operand, length, byval, align);
 
 	append_left_side(sql, column, oper, operand);
 	appendStringInfo(sql, "ANY ($%d)",
@@ -376,17 +451,18 @@ append_term(StringInfo sql, RosterQuery *query, Relation source, const FilterTer
 		return;
 	}
 
+	column.lifecycle = lifecycle_of_column(source, term->field);
 	appendStringInfoChar(sql, '(');
 	if (term->operator == FILTER_ANY_OF)
 		append_any_of(sql, query, &column, term);
 	else if (term->operator == FILTER_BETWEEN)
 	{
-		append_comparison(sql, query, &column, term, FILTER_GREATER_EQUAL, &term->values[0]);
+		append_comparison(sql, query, &column, term, FILTER_GREATER_EQUAL, 0);
 		appendStringInfoString(sql, " AND ");
-		append_comparison(sql, query, &column, term, FILTER_LESS_EQUAL, &term->values[1]);
+		append_comparison(sql, query, &column, term, FILTER_LESS_EQUAL, 1);
 	}
 	else
-		append_comparison(sql, query, &column, term, term->operator, &term->values[0]);
+		append_comparison(sql, query, &column, term, term->operator, 0);
 	appendStringInfoString(sql, term->negated ? ") IS NOT TRUE" : ")");
 }
 
@@ -401,7 +477,7 @@ append_period(StringInfo sql, RosterQuery *query, Relation source,
 	Column		column = named_column(source, period_column);
 	int			param;
 
-	if (column.base_type != TSTZRANGEOID)
+	if (column.type != TSTZRANGEOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("period column \"%s\" of relation \"%s\" is of type %s, not tstzrange",
@@ -411,7 +487,8 @@ append_period(StringInfo sql, RosterQuery *query, Relation source,
 	param = add_parameter(query, TIMESTAMPTZOID, TimestampTzGetDatum(at ? *at : 0));
 	if (at == NULL)
 		query->now_param = param - 1;
-	appendStringInfo(sql, "%s OPERATOR(pg_catalog.@>) $%d", column.reference, param);
+	appendStringInfo(sql, "%s OPERATOR(pg_catalog.@>) $%d",
+					 column_as(&column, TSTZRANGEOID), param);
 }
 
 /*
@@ -467,6 +544,37 @@ append_conditions(StringInfo sql, RosterQuery *query, Relation source,
 }
 
 /*
+ * Returns the name of a relation with its schema, quoted.
+ */
+static char *
+qualified_name(Relation relation)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
+
+	if (schema == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", RelationGetNamespace(relation));
+	return quote_qualified_identifier(schema, RelationGetRelationName(relation));
+}
+
+/*
+ * Returns the ORDER BY of a query that locks, or NULL if the key's type has no
+ * order.
+ */
+static char *
+key_order(const Column *key)
+{
+	Oid			less = default_operator(key->type, FILTER_LESS);
+	StringInfoData order;
+
+	if (!OidIsValid(less))
+		return NULL;
+	initStringInfo(&order);
+	appendStringInfo(&order, " ORDER BY %s USING ", column_as(key, operand_type(key, less)));
+	append_operator(&order, less);
+	return order.data;
+}
+
+/*
  * Builds the query for a filter on a source.  period_column and at may be
  * NULL.  Raises the errors of the filter language, 42703 for a column that
  * does not exist, 42883 for an operator that a field's type does not have,
@@ -479,7 +587,6 @@ roster_query_build(Oid source, text *filter, const char *key_column,
 	RosterQuery *query = palloc0(sizeof(RosterQuery));
 	Relation	relation;
 	Column		key;
-	Oid			less;
 	StringInfoData sql;
 
 	if (at != NULL && period_column == NULL)
@@ -496,26 +603,16 @@ roster_query_build(Oid source, text *filter, const char *key_column,
 	key = named_column(relation, key_column);
 	query->source = source;
 	query->source_name = pstrdup(RelationGetRelationName(relation));
-	query->key_type = key.attribute->atttypid;
-	query->key_typmod = key.attribute->atttypmod;
+	query->key_type = key.type;
+	query->key_typmod = key.typmod;
+	query->key_collation = key.attribute->attcollation;
+	query->order = key_order(&key);
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM %s AS s", key.reference,
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												RelationGetRelationName(relation)));
+	appendStringInfo(&sql, "SELECT %s FROM %s AS s",
+					 column_as(&key, key.type), qualified_name(relation));
 	append_conditions(&sql, query, relation, filter_parse(filter), period_column, at);
 	query->sql = sql.data;
-
-	less = default_operator(key.base_type, FILTER_LESS);
-	if (OidIsValid(less))
-	{
-		StringInfoData order;
-
-		initStringInfo(&order);
-		appendStringInfo(&order, " ORDER BY %s USING ", key.reference);
-		append_operator(&order, less);
-		query->order = order.data;
-	}
 
 	relation_close(relation, NoLock);
 	return query;
@@ -545,13 +642,17 @@ receiver_end(DestReceiver *self)
 }
 
 /*
- * Returns the parameters in the executor's form.
+ * Returns the parameters in the executor's form, in which none is NULL: not
+ * all who look into a query expect an empty list.
  */
 static ParamListInfo
 make_params(const RosterQuery *query)
 {
-	ParamListInfo params = makeParamList(query->nparams);
+	ParamListInfo params;
 
+	if (query->nparams == 0)
+		return NULL;
+	params = makeParamList(query->nparams);
 	for (int i = 0; i < query->nparams; i++)
 	{
 		params->params[i].value = query->values[i];

@@ -18,8 +18,9 @@ typedef struct RosterQuery
 {
 	Oid			source;
 	char	   *source_name;	/* for messages */
-	Oid			key_type;
+	Oid			key_type;		/* no domain */
 	int32		key_typmod;
+	Oid			key_collation;
 	char	   *sql;			/* the SELECT */
 	char	   *order;			/* its ORDER BY; NULL if the key type has none */
 

@@ -26,12 +26,16 @@ append_operator(StringInfo query, Oid operator)
 {
 	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
 	Form_pg_operator form;
+	char	   *schema;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator %u", operator);
 	form = (Form_pg_operator) GETSTRUCT(tuple);
+	schema = get_namespace_name(form->oprnamespace);
+	if (schema == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", form->oprnamespace);
 	appendStringInfo(query, " OPERATOR(%s.%s) ",
-					 quote_identifier(get_namespace_name(form->oprnamespace)),
+					 quote_identifier(schema),
 					 NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 }
@@ -45,8 +49,12 @@ append_operator(StringInfo query, Oid operator)
 void
 check_plan_relation(SPIPlanPtr plan, Oid relid)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	List	   *sources = SPI_plan_get_plan_sources(plan);
+	CachedPlanSource *source;
 
+	if (sources == NIL)
+		elog(ERROR, "plan has no statement");
+	source = linitial(sources);
 	if (source->query_list != NIL && !list_member_oid(source->relationOids, relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -31,3 +31,12 @@ SELECT told($$ SELECT compare_and_swap(NULL::names, 'Anna', 'open', 'void') $$);
 SELECT told($$ UPDATE names SET id = 'Bert' WHERE id = 'bert' $$);
 SELECT id, fate FROM names_fates;
 SELECT verify_fates('names');
+
+-- a roster's ids are compared so, too
+CREATE FUNCTION seen_so(ids text[]) RETURNS TABLE (valid boolean, added text[], removed text[]) LANGUAGE sql AS $$
+    SELECT valid, added, removed FROM validate_roster('names', '', ids, roster_hash(ids));
+$$;
+SELECT * FROM seen_so('{anna,bert}');
+SELECT * FROM seen_so('{ANNA,Bert,Bert}');
+SELECT * FROM seen_so('{ANNA,Carl,CARL}');
+SELECT valid FROM resolve_roster('names', 'id:ANNA') AS r, validate_roster('names', 'id:anna', '{ANNA}', r.roster_hash);

@@ -85,6 +85,8 @@ CREATE VIEW claim_sample AS SELECT id FROM claim_animal TABLESAMPLE system (100)
 CREATE VIEW claim_values AS SELECT * FROM (VALUES (1)) AS v(id);
 CREATE VIEW claim_series AS SELECT id FROM generate_series(1, 3) AS id;
 CREATE VIEW claim_nothing AS SELECT 1 AS id;
+CREATE SEQUENCE claim_numbers;
+CREATE VIEW claim_sequence AS SELECT last_value AS id FROM claim_numbers;
 CREATE VIEW claim_deep AS SELECT s.id FROM (SELECT u.id FROM claim_animal AS a JOIN claim_union AS u ON u.id = a.id) AS s;
 CREATE VIEW claim_inner AS SELECT s.id FROM claim_place AS p JOIN (SELECT DISTINCT id FROM claim_animal) AS s ON s.id = p.id;
 CREATE MATERIALIZED VIEW claim_stored AS SELECT id FROM claim_animal;
@@ -137,6 +139,7 @@ COMMIT;
 SET client_min_messages = warning;
 DROP FOREIGN DATA WRAPPER claim_wrapper CASCADE;
 DROP TABLE claim_animal, claim_place, claim_many, claim_fresh, claim_point, claim_parts CASCADE;
-DROP VIEW claim_values, claim_series, claim_nothing;
+DROP VIEW claim_values, claim_series, claim_nothing, claim_sequence;
+DROP SEQUENCE claim_numbers;
 DROP FUNCTION claim_error(text);
 DROP ROLE regress_roster_user;

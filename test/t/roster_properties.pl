@@ -179,6 +179,29 @@ SQL
 my ($code, $out, $err) = $node->psql('latin1', encode_utf8("SET client_encoding = utf8; SELECT parse_filter('ä:ö x')"));
 like($err, qr/at character 6\b/, 'LATIN1: positions count characters');
 
+# settings that need something of the machine: a locale with another currency,
+# and libxml
+SKIP:
+{
+	my ($locale) = grep { /^(en_US|en_GB|de_DE|fr_FR|ja_JP)\.utf-?8$/i } map { s/\s+//gr } qx{locale -a};
+	skip 'no locale with a currency', 1 unless $locale;
+	is( $node->safe_psql('postgres', <<SQL), '{1.00}|t|{1}', 'money, whatever the currency');
+CREATE TABLE cash AS SELECT 1 AS id, 1::money AS price;
+SET lc_monetary = '$locale';
+SELECT translate(r.resolved_ids::text, '\$', ''), r.roster_hash = roster_hash(ARRAY['\$1.00']), f.resolved_ids
+FROM resolve_roster('cash', '', key_column => 'price') AS r, resolve_roster('cash', 'price:"\$1.00"') AS f;
+SQL
+}
+SKIP:
+{
+	skip 'no libxml', 1 if ($node->psql('postgres', q{SELECT '<a/>'::xml}))[0] != 0;
+	is( $node->safe_psql('postgres', <<'SQL'), 't', 'xml, whether documents or content are read');
+CREATE TABLE papers AS SELECT 'text <b/>'::xml AS id;
+SET xmloption = document;
+SELECT v.valid FROM resolve_roster('papers', '') AS r, validate_roster('papers', '', r.resolved_ids, r.roster_hash) AS v;
+SQL
+}
+
 # a million uuids within 200 MB, the argument included; but not the copies that
 # PL/pgSQL makes of it, which a call that does nothing has as well
 SKIP:
