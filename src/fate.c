@@ -72,6 +72,7 @@
 #include "guard.h"
 #include "soundness.h"
 #include "statement.h"
+#include "text_form.h"
 
 PG_FUNCTION_INFO_V1(assign_fate);
 PG_FUNCTION_INFO_V1(try_assign_fate);
@@ -480,7 +481,8 @@ check_petition_columns(const Swap *swap)
 }
 
 /*
- * Reads a key that the caller gave as text.
+ * Reads a key that the caller gave as text, by its base type.  Raises 0A000 for
+ * a key of a type within which a domain would check it by anybody's code.
  */
 static Datum
 parse_key(const Governed *governed, const char *key)
@@ -488,6 +490,7 @@ parse_key(const Governed *governed, const char *key)
 	Oid			input;
 	Oid			parameter;
 
+	check_nested_domains(governed->key_type);
 	getTypeInputInfo(governed->key_type, &input, &parameter);
 	return OidInputFunctionCall(input, unconstify(char *, key), parameter, -1);
 }

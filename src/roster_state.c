@@ -21,7 +21,7 @@
 
 /*
  * Reads the lifecycle of a relation's guard if it is that of a column, else
- * returns NULL.  Raises errors of class 22 for a guard that makes no sense.
+ * returns NULL.  Raises errors of class 22 or 54 for a guard that makes no sense.
  */
 static Lifecycle *
 read_lifecycle(Relation source, const char *column)
@@ -29,10 +29,7 @@ read_lifecycle(Relation source, const char *column)
 	GuardTrigger guard;
 	Datum		graph;
 
-	if (!has_guard(source))
-		return NULL;
-	read_guard(source, &guard);
-	if (strcmp(guard.state_column, column) != 0)
+	if (!read_guard(source, &guard) || strcmp(guard.state_column, column) != 0)
 		return NULL;
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard.graph));
 	return lifecycle_parse(DatumGetJsonbP(graph));
@@ -61,7 +58,9 @@ lifecycle_of_column(Relation source, const char *column)
 	}
 	PG_CATCH();
 	{
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();

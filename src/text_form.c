@@ -111,7 +111,7 @@ constrained_domain(Oid type)
  * a domain with constraints: reading a value would run functions in them.
  */
 void
-check_readable(Oid type)
+check_nested_domains(Oid type)
 {
 	Oid			culprit = constrained_domain(type);
 	StringInfoData detail;

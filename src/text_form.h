@@ -12,7 +12,7 @@
 #include "postgres.h"
 
 extern Oid	text_form_type(Oid type, int32 *typmod);
-extern void check_readable(Oid type);
+extern void check_nested_domains(Oid type);
 extern int	text_form_begin(Oid type);
 extern void text_form_end(int level);
 

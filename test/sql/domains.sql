@@ -37,4 +37,13 @@ SELECT compare_and_swap(NULL::painted, 'red', 'open', 'won');
 SELECT id, fate FROM painted_fates ORDER BY id;
 SELECT * FROM verify_fates('painted');
 
+-- a key with a constrained domain within: its checks would run where it is read
+CREATE DOMAIN even AS int CHECK (value % 2 = 0);
+CREATE TYPE pair AS (a int, b even);
+CREATE TABLE paired (id pair PRIMARY KEY, state text NOT NULL);
+SELECT govern('paired', '{"open": ["won", "lost"]}');
+INSERT INTO paired VALUES ('(1,2)', 'open');
+SELECT told($$SELECT compare_and_swap(NULL::paired, '(1,2)', 'open', 'won')$$);
+UPDATE paired SET state = 'won' WHERE id = '(1,2)';
+SELECT id, fate FROM paired_fates;
 DROP SCHEMA test_domains CASCADE;
