@@ -490,7 +490,8 @@ parse_key(const Governed *governed, const char *key)
 	Oid			input;
 	Oid			parameter;
 
-	check_nested_domains(governed->key_type);
+	check_nested_domains(governed->key_type,
+						 "Move the row by an UPDATE of its own, or govern by a key of another type.");
 	getTypeInputInfo(governed->key_type, &input, &parameter);
 	return OidInputFunctionCall(input, unconstify(char *, key), parameter, -1);
 }

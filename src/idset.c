@@ -445,7 +445,7 @@ start_reading(ElementReader *reader, IdSet *set, ArrayType *ids)
 	reader->as_is = set->typmod < 0 &&
 		(reader->type == set->type || (reader->is_text && set->form == ID_TEXT));
 
-	check_nested_domains(set->type);
+	check_nested_domains(set->type, ROSTER_DOMAIN_HINT);
 	getTypeOutputInfo(reader->type, &function, &is_varlena);
 	fmgr_info(function, &reader->output);
 	getTypeInputInfo(set->type, &function, &reader->ioparam);
@@ -1161,7 +1161,7 @@ idset_remove_equal(IdSet *difference, const IdSet *other, Oid collation)
 	work = AllocSetContextCreate(CurrentMemoryContext, "petition_cas id values",
 								 ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(work);
-	check_nested_domains(difference->type);
+	check_nested_domains(difference->type, ROSTER_DOMAIN_HINT);
 	order.compare = &entry->cmp_proc_finfo;
 	order.collation = collation;
 	getTypeInputInfo(difference->type, &function, &order.ioparam);

@@ -352,7 +352,7 @@ read_values(const Column *column, const FilterTerm *term, int first, int count)
 	Oid			type = text_form_type(column->type, &typmod);
 	int			level;
 
-	check_nested_domains(type);
+	check_nested_domains(type, ROSTER_DOMAIN_HINT);
 	getTypeInputInfo(type, &function, &ioparam);
 	fmgr_info(function, &input);
 

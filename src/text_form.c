@@ -108,10 +108,11 @@ constrained_domain(Oid type)
 
 /*
  * Raises 0A000 for a type, one that text_form_type has returned, that contains
- * a domain with constraints: reading a value would run functions in them.
+ * a domain with constraints: reading a value would run functions in them.  hint
+ * says what works instead.
  */
 void
-check_nested_domains(Oid type)
+check_nested_domains(Oid type, const char *hint)
 {
 	Oid			culprit = constrained_domain(type);
 	StringInfoData detail;
@@ -126,7 +127,7 @@ check_nested_domains(Oid type)
 			 errmsg("cannot read values of type %s, because it contains domain %s, whose constraints would be checked",
 					format_type_be(type), format_type_be(culprit)),
 			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("Use a view as source that has the columns of the value one by one, or selects by them. On a field of any type, field:* selects the rows that have a value.")));
+			 errhint("%s", hint)));
 }
 
 /*

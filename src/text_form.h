@@ -12,7 +12,12 @@
 #include "postgres.h"
 
 extern Oid	text_form_type(Oid type, int32 *typmod);
-extern void check_nested_domains(Oid type);
+
+/* The hint of check_nested_domains for the fields and keys of a roster */
+#define ROSTER_DOMAIN_HINT \
+	"Use a view as source that has the columns of the value one by one, or selects by them. On a field of any type, field:* selects the rows that have a value."
+
+extern void check_nested_domains(Oid type, const char *hint);
 extern int	text_form_begin(Oid type);
 extern void text_form_end(int level);
 

@@ -44,6 +44,6 @@ CREATE TABLE paired (id pair PRIMARY KEY, state text NOT NULL);
 SELECT govern('paired', '{"open": ["won", "lost"]}');
 INSERT INTO paired VALUES ('(1,2)', 'open');
 SELECT told($$SELECT compare_and_swap(NULL::paired, '(1,2)', 'open', 'won')$$);
-UPDATE paired SET state = 'won' WHERE id = '(1,2)';
+UPDATE paired SET state = 'won' WHERE (id).a = 1;
 SELECT id, fate FROM paired_fates;
 DROP SCHEMA test_domains CASCADE;
