@@ -742,9 +742,6 @@ refused '`ALTER COLUMN TYPE ... USING` a function that changes the `search_path`
 refused '`DROP COLUMN, ADD COLUMN ... DEFAULT` such a function', \@owner, 'PF006', 'ALTER TABLE t DROP state, ADD state text DEFAULT f()', before => $other_names;
 refused '`ALTER COLUMN TYPE ... USING` a function that renames the schema', \@owner, 'PF006', 'ALTER TABLE t ALTER state TYPE text USING g()', before => $other_names;
 refused '`DROP COLUMN, ADD COLUMN ... DEFAULT` such a function', \@owner, 'PF006', 'ALTER TABLE t DROP state, ADD state text DEFAULT g()', before => $other_names;
-refused '`ATTACH` of a partition with another fate, whose bounds call such a function', \@owner, '55000', 'ALTER TABLE t ATTACH PARTITION p FOR VALUES FROM (20) TO (30)',
-  fixture => $partitioned, before => "$other_names; CREATE TABLE x.p (id int PRIMARY KEY, state text, note text); CREATE TABLE p (id int PRIMARY KEY, state text, note text, CHECK (f() IS NOT NULL)); INSERT INTO p VALUES (21, 'lost'); INSERT INTO t_fates VALUES (21, null, 'won', now(), 'ann', '3')",
-  left => "$fixture_left, 21 -/won";
 refused 'a foreign table as a child', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t) SERVER away',
   before_super => 'CREATE EXTENSION IF NOT EXISTS postgres_fdw; CREATE SERVER IF NOT EXISTS away FOREIGN DATA WRAPPER postgres_fdw';
 refused 'a foreign table as a child of the ledger', [$root], 'PF006', 'CREATE FOREIGN TABLE w.child () INHERITS (t_fates) SERVER away',
