@@ -44,7 +44,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -539,13 +538,20 @@ note_alter_table(AlterTableStmt *command, const Event *event)
 }
 
 /*
- * Notes what a DROP names: a relation, or the table of what is dropped.
+ * Notes what a DROP names: a relation, the table of what is dropped, or what
+ * belongs to an extension.
  */
 static void
 note_drop(DropStmt *command, const Event *event)
 {
 	ListCell   *cell;
 
+	if (command->removeType == OBJECT_EXTENSION)
+	{
+		foreach(cell, command->objects)
+			note_extension(strVal(lfirst(cell)), event);
+		return;
+	}
 	foreach(cell, command->objects)
 	{
 		List	   *name;
@@ -727,7 +733,7 @@ guard_start(PG_FUNCTION_ARGS)
  * Raises PF006 for a command that left a governed table unsound.
  */
 pg_noreturn static void
-refuse_unsound(Relation relation, const Problem *problem)
+refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 {
 	StringInfoData detail;
 	const char *texts[1] = {problem->text};
@@ -742,7 +748,8 @@ refuse_unsound(Relation relation, const Problem *problem)
 			 errmsg("command would leave governed relation \"%s\" unsound: %s",
 					RelationGetRelationName(relation), problem->text),
 			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", UNGOVERN_HINT),
+			 errhint("%s", IsA(event->command, DropStmt) ?
+					 "Drop the table with it, or call ungovern first." : UNGOVERN_HINT),
 			 errtable(relation)));
 }
 
@@ -801,7 +808,8 @@ check_ledger_owner(Relation relation)
  * it, is told when the table is to be given a fate.
  */
 static void
-check_problems(Relation relation, const Before *before, bool creates_trigger)
+check_problems(Relation relation, const Before *before, bool creates_trigger,
+			   const Event *event)
 {
 	List	   *problems;
 	ListCell   *cell;
@@ -813,7 +821,7 @@ check_problems(Relation relation, const Before *before, bool creates_trigger)
 		const Problem *problem = lfirst(cell);
 
 		if (!was_there(before, problem->text) && !(creates_trigger && problem->passing))
-			refuse_unsound(relation, problem);
+			refuse_unsound(relation, problem, event);
 	}
 }
 
@@ -834,7 +842,7 @@ judge_table(Oid relid, const Event *event)
 	let_ledger_follow(relation, before);
 	if (creates_trigger && before == NULL)
 		check_ledger_owner(relation);
-	check_problems(relation, before, creates_trigger);
+	check_problems(relation, before, creates_trigger, event);
 	if (before != NULL && OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
 		report_protected_relation(relation,
 								  "cannot give governed relation \"%s\" another ledger",
@@ -1287,65 +1295,19 @@ check_dropped_column(Relation relation, const char *column, const Event *event)
 }
 
 /*
- * May the user have dropped something that belongs to a table's owner: because
- * the two are related, or because the schema of both is the user's?
- */
-static bool
-may_drop_beside(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(get_rel_namespace(relid)));
-	bool		may = are_related(GetUserId(), relation_owner(relid));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		may = may || has_privs_of_role(GetUserId(), ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
-		ReleaseSysCache(tuple);
-	}
-	return may;
-}
-
-/*
- * Refuses the drop of a ledger while a table uses it.  What is gone has no owner
- * any more: a guard that the user could not have deprived of its ledger is a
- * stranger's, who only gave it that name.
- */
-static void
-check_dropped_table(const char *schema, const char *table, const Event *event)
-{
-	Oid			namespace = get_namespace_oid(schema, true);
-	ListCell   *cell;
-
-	if (!OidIsValid(namespace))
-		return;
-	foreach(cell, find_ledger_users(guard_fate_function(event), namespace, table))
-	{
-		Relation	user;
-
-		if (!may_drop_beside(lfirst_oid(cell)) ||
-			(user = try_relation_open(lfirst_oid(cell), AccessShareLock)) == NULL)
-			continue;
-		report_protected_relation(user,
-								  "cannot drop the ledger of governed relation \"%s\"",
-								  "Drop the table with it, or ungovern it first.");
-	}
-}
-
-/*
  * Checks a trigger of one of our names that was dropped.  If its table is gone
- * too, that may have been a ledger.
+ * too, and was a ledger, the table that used it is judged as one that the
+ * command named.
  */
 static void
 check_lost_trigger(const char *schema, const char *table, const char *trigger, const Event *event)
 {
 	Relation	relation = open_remaining(schema, table);
 
-	if (relation != NULL)
-	{
-		check_dropped_trigger(relation, trigger, event);
-		relation_close(relation, AccessShareLock);
-	}
-	else if (strcmp(trigger, LEDGER_TRIGGER) == 0)
-		check_dropped_table(schema, table, event);
+	if (relation == NULL)
+		return;
+	check_dropped_trigger(relation, trigger, event);
+	relation_close(relation, AccessShareLock);
 }
 
 /*

@@ -19,7 +19,8 @@
  *	  restore builds a table step by step, and whoever repairs one need not do
  *	  it in one command.  A plain CREATE TRIGGER is forgiven what is passing: a
  *	  trigger that does not fire always yet, others of ours that are missing, a
- *	  key without an index, a ledger that is not there or has no primary key.
+ *	  key without an index, a ledger that is not there or has no primary key; and
+ *	  a lifecycle that does not fit the column, which hinders nobody else.
  *	- verify_fates tells all of it, and what is merely imprudent as well
  *	  (imprudences): rights of others on the ledger, triggers and unique indexes
  *	  of the user's on it, event triggers that are off.  Such things can hinder,
@@ -326,19 +327,25 @@ find_misfit(Findings *findings, Form_pg_attribute column, const LifecycleState *
 {
 	if (get_typtype(column->atttypid) == TYPTYPE_ENUM)
 	{
-		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(column->atttypid),
-								   CStringGetDatum(state->name)))
-			add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
-						"Add it with ALTER TYPE ... ADD VALUE first.",
-						psprintf("state \"%s\" of the lifecycle is no value of enum %s",
-								 state->name, format_type_be(column->atttypid)));
+		if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(column->atttypid),
+								  CStringGetDatum(state->name)))
+			return;
+		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
+					"Add it with ALTER TYPE ... ADD VALUE first.",
+					psprintf("state \"%s\" of the lifecycle is no value of enum %s",
+							 state->name, format_type_be(column->atttypid)));
 	}
-	else if (column->atttypmod >= VARHDRSZ &&
-			 pg_mbstrlen_with_len(state->name, state->length) > column->atttypmod - VARHDRSZ)
+	else
+	{
+		if (column->atttypmod < VARHDRSZ ||
+			pg_mbstrlen_with_len(state->name, state->length) <= column->atttypmod - VARHDRSZ)
+			return;
 		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
 					"Make the column longer, or the names of the states shorter.",
 					psprintf("state \"%s\" of the lifecycle is too long for state column \"%s\"",
 							 state->name, NameStr(column->attname)));
+	}
+	mark_passing(findings);
 }
 
 /*
@@ -359,6 +366,7 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 					"A state column is of type text, varchar or an enum.",
 					psprintf("state column \"%s\" is of type %s", column,
 							 format_type_be(state->atttypid)));
+		mark_passing(findings);
 		return;
 	}
 	if (state->attgenerated != '\0')

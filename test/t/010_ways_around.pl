@@ -755,7 +755,7 @@ refused 'key of an enum: labels renamed in a circle', \@owner, 'PF006',
   left => 'a won/won, b open/-';
 refused 'key of a composite type: `DROP ATTRIBUTE`', \@owner, 'PF006', 'ALTER TYPE pair DROP ATTRIBUTE b',
   fixture => q{CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id pair PRIMARY KEY, state text, note text);
-	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,1)', 'open'), ('(1,2)', 'open'); UPDATE t SET state = 'won' WHERE id = '(1,1)'},
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,1)', 'open'), ('(1,2)', 'open'); UPDATE t SET state = 'won' WHERE (id).b = 1},
   left => '(1,1) won/won, (1,2) open/-';
 # whatever got through: the table is given no fate
 for my $unsound (
