@@ -136,3 +136,20 @@ SELECT ungovern('owned');
 RESET ROLE;
 DROP OWNED BY regress_owner, regress_stranger;
 DROP ROLE regress_owner, regress_stranger;
+
+-- Trigger events that wait for the end of the transaction; the hint helps.
+CREATE TABLE waiting (id int PRIMARY KEY, state text, other int REFERENCES plain DEFERRABLE INITIALLY DEFERRED);
+BEGIN;
+INSERT INTO plain VALUES (7, 'open');
+INSERT INTO waiting VALUES (1, 'open', 7);
+SELECT refused('waiting');
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT refused('waiting');
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO waiting VALUES (2, 'open', 7);
+SELECT told($$ SELECT extend_lifecycle('waiting', '{"open": ["void"]}') $$);
+SELECT told($$ SELECT ungovern('waiting') $$);
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT told($$ SELECT extend_lifecycle('waiting', '{"open": ["void"]}') $$);
+SELECT told($$ SELECT ungovern('waiting') $$);
+ROLLBACK;
