@@ -453,13 +453,19 @@ note_name(RangeVar *name, const Event *event)
 		note_relation(RangeVarGetRelid(name, NoLock, true), event);
 }
 
+/*
+ * Notes the relations of a list; other nodes in it are passed over.
+ */
 static void
 note_names(List *names, const Event *event)
 {
 	ListCell   *cell;
 
 	foreach(cell, names)
-		note_name(lfirst_node(RangeVar, cell), event);
+	{
+		if (IsA(lfirst(cell), RangeVar))
+			note_name(lfirst(cell), event);
+	}
 }
 
 /*
@@ -611,6 +617,12 @@ note_command(const Event *event)
 			break;
 		case T_AlterPolicyStmt:
 			note_name(((AlterPolicyStmt *) command)->table, event);
+			break;
+		case T_CreateStatsStmt:
+			note_names(((CreateStatsStmt *) command)->relations, event);
+			break;
+		case T_ReindexStmt:
+			note_name(((ReindexStmt *) command)->relation, event);
 			break;
 		case T_CreateStmt:
 			note_names(((CreateStmt *) command)->inhRelations, event);

@@ -134,14 +134,18 @@ invalidate_enums(Datum arg, int cache, uint32 hash)
 }
 
 /*
- * Begins to judge a table: returns what end_judgement wants, and the memory
- * context in which what is found shall be allocated.
+ * Begins to judge a table, having forgotten the last time; what is found is to
+ * be allocated in its judgement context.  Returns what end_judgement wants.
  */
 uint64
 begin_judgement(Governed *governed)
 {
-	MemoryContextReset(governed->judgement);
 	governed->judged = false;
+	governed->problems = NIL;
+	governed->ledger_keys = NIL;
+	governed->watched = NULL;
+	governed->nwatched = 0;
+	MemoryContextReset(governed->judgement);
 	return invalidations;
 }
 
