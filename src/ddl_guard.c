@@ -1173,32 +1173,54 @@ check_type_users(Oid type, bool is_label)
 }
 
 /*
- * Judges a command on a type: one that renames a label of an enum, or changes
- * the attributes of a composite type.
+ * Does an ALTER TABLE, or ALTER TYPE, change the columns of a row type?
+ */
+static bool
+changes_columns(const Event *event)
+{
+	return find_subcommand(event->command, AT_AddColumn, NULL) != NULL ||
+		find_subcommand(event->command, AT_DropColumn, NULL) != NULL ||
+		find_subcommand(event->command, AT_AlterColumnType, NULL) != NULL;
+}
+
+/*
+ * Judges a row type, of a table or on its own, of which a column has come, gone
+ * or changed: keys of it would be told apart by other values.
  */
 static void
-check_type(const Event *event)
+check_row_type(Oid relid)
 {
-	bool		is_label = IsA(event->command, AlterEnumStmt) &&
-	((AlterEnumStmt *) event->command)->oldVal != NULL;
-	bool		is_composite = IsA(event->command, AlterTableStmt) &&
-	((AlterTableStmt *) event->command)->objtype == OBJECT_TYPE;
+	Oid			type = get_rel_type_id(relid);
+
+	if (OidIsValid(type))
+		check_type_users(type, false);
+}
+
+/*
+ * Judges a command on a type: one that renames a label of an enum, or changes
+ * the columns of relations, which were touched.
+ */
+static void
+check_types(const List *touched_oids, const Event *event)
+{
 	ListCell   *cell;
 
-	if (is_label)
+	if (IsA(event->command, AlterEnumStmt) && ((AlterEnumStmt *) event->command)->oldVal != NULL)
 	{
 		foreach(cell, altered_objects(TypeRelationId))
 			check_type_users(lfirst_oid(cell), true);
 	}
-	else if (is_composite)
+	if (!changes_columns(event))
+		return;
+	foreach(cell, touched_oids)
 	{
-		foreach(cell, altered_objects(RelationRelationId))
-		{
-			Oid			type = get_rel_type_id(lfirst_oid(cell));
+		Relation	relation = RelationIdGetRelation(lfirst_oid(cell));
 
-			if (OidIsValid(type))
-				check_type_users(type, false);
-		}
+		if (relation == NULL)
+			continue;
+		if (is_locked_by_us(relation))
+			check_row_type(RelationGetRelid(relation));
+		RelationClose(relation);
 	}
 }
 
@@ -1238,7 +1260,7 @@ guard_ddl(PG_FUNCTION_ARGS)
 		tables = add_touched(tables, lfirst_oid(cell), altered, &event);
 	foreach(cell, tables)
 		judge_table(lfirst_oid(cell), &event);
-	check_type(&event);
+	check_types(relids, &event);
 	check_attached(relids, &event);
 	return PointerGetDatum(NULL);
 }
@@ -1330,6 +1352,7 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 {
 	Relation	relation;
 
+	check_row_type(relid);
 	if (!may_concern_us(relid) || (relation = try_relation_open(relid, AccessShareLock)) == NULL)
 		return;
 	check_dropped_column(relation, column, event);
@@ -1354,7 +1377,7 @@ guard_drop(PG_FUNCTION_ARGS)
 				" address_names[1], address_names[2], address_names[3]"
 				" FROM pg_catalog.pg_event_trigger_dropped_objects()"
 				" WHERE address_names[3] IS NOT NULL"
-				" AND (object_type OPERATOR(pg_catalog.=) 'table column'"
+				" AND (object_type OPERATOR(pg_catalog.~) ' column$'"
 				" OR object_type OPERATOR(pg_catalog.=) 'trigger'"
 				" AND address_names[3] OPERATOR(pg_catalog.~) '^petition_cas_')", &plan);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -16,6 +16,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/lsyscache.h"
@@ -50,6 +51,7 @@ not_lockable(const char *relation, const char *culprit)
  * Names what of a view's query stands against locking its rows; returns NULL
  * if nothing does.  A subquery in an expression, or in WITH, is not wrong for
  * the server, but its rows would stay unlocked, and could take members away.
+ * With a volatile function each look may find other members, without end.
  */
 static const char *
 find_culprit(const Query *query)
@@ -84,6 +86,8 @@ find_culprit(const Query *query)
 		return "WITH";
 	if (query->hasSubLinks)
 		return "subquery in an expression";
+	if (contain_volatile_functions((Node *) query))
+		return "volatile function";
 	return NULL;
 }
 

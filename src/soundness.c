@@ -42,6 +42,7 @@
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_event_trigger.h"
 #include "catalog/pg_index.h"
@@ -273,6 +274,42 @@ find_kind_problems(Findings *findings, Relation relation)
 }
 
 /*
+ * Is a type temporary, or made of one that is?  What is made of it vanishes with
+ * the session that created it, and no event trigger is asked.
+ */
+static bool
+is_temporary(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Form_pg_type form;
+	Oid			parts[2];
+	Oid			composite;
+	bool		temporary;
+
+	check_stack_depth();
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	temporary = isAnyTempNamespace(form->typnamespace);
+	parts[0] = form->typbasetype;
+	parts[1] = form->typtype == TYPTYPE_RANGE ? get_range_subtype(type) : form->typelem;
+	composite = form->typrelid;
+	ReleaseSysCache(tuple);
+
+	for (int i = 0; i < lengthof(parts) && !temporary; i++)
+		temporary = OidIsValid(parts[i]) && is_temporary(parts[i]);
+	if (OidIsValid(composite) && !temporary)
+	{
+		TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+
+		for (int i = 0; i < desc->natts && !temporary; i++)
+			temporary = !TupleDescAttr(desc, i)->attisdropped &&
+				is_temporary(TupleDescAttr(desc, i)->atttypid);
+	}
+	return temporary;
+}
+
+/*
  * Returns the column of that name, or NULL, and the problem that it is not
  * there.
  */
@@ -282,7 +319,15 @@ find_column(Findings *findings, Relation relation, const char *what, const char 
 	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
 
 	if (attno > InvalidAttrNumber)
-		return TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	{
+		Form_pg_attribute found = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+
+		if (is_temporary(found->atttypid))
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
+						"Give the column a type that stays.",
+						psprintf("%s column \"%s\" is of a temporary type", what, column));
+		return found;
+	}
 	add_problem(findings, ERRCODE_UNDEFINED_COLUMN,
 				"Give the columns to govern as key_column and state_column.",
 				psprintf("%s column \"%s\" does not exist", what, column));

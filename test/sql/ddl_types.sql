@@ -39,6 +39,37 @@ DROP TABLE parted, parted_fates;
 SELECT told($$ALTER TYPE colour RENAME VALUE 'red' TO 'amber'$$);
 SELECT told($$ALTER TYPE mix DROP ATTRIBUTE other$$);
 
+-- so is a table's row type, a domain over a composite type, and what a cascade
+-- takes out of one
+CREATE TABLE shape (a int, b int);
+CREATE TYPE cell AS (a int, e free);
+CREATE DOMAIN cells AS cell;
+CREATE TABLE by_shape (id shape PRIMARY KEY, state text);
+CREATE TABLE by_cell (id cells PRIMARY KEY, state text);
+SELECT govern('by_shape', '{"open": ["won", "lost"]}'), govern('by_cell', '{"open": ["won", "lost"]}');
+SELECT told('ALTER TABLE shape DROP COLUMN b');
+SELECT told('ALTER TABLE shape ADD c int');
+SELECT told('ALTER TABLE shape ALTER b SET DEFAULT 3');
+SELECT told('CREATE INDEX ON shape (a)');
+SELECT told('ALTER TYPE cell DROP ATTRIBUTE a, ADD ATTRIBUTE a int');
+SET client_min_messages = error;
+SELECT told('DROP TYPE free CASCADE');
+RESET client_min_messages;
+DROP TABLE by_shape, by_shape_fates, by_cell, by_cell_fates;
+SELECT told('ALTER TABLE shape DROP COLUMN b');
+SELECT told('ALTER TYPE cell DROP ATTRIBUTE a');
+
+-- What is of a temporary type would vanish with the session.
+CREATE TYPE pg_temp.mood AS ENUM ('open', 'won');
+CREATE DOMAIN pg_temp.number AS int;
+CREATE TYPE with_temporary AS (a int, b pg_temp.number[]);
+CREATE TABLE brief_1 (id int PRIMARY KEY, state pg_temp.mood);
+CREATE TABLE brief_2 (id pg_temp.number PRIMARY KEY, state text);
+CREATE TABLE brief_3 (id with_temporary PRIMARY KEY, state text);
+SELECT c, told FROM unnest('{brief_1,brief_2,brief_3}'::text[]) c, told(format($$SELECT govern(%L, '{"open": ["won"]}')$$, c));
+DROP TABLE brief_1, brief_2, brief_3;
+DISCARD TEMP;
+
 -- A stranger's table with a nonsense guard keeps nobody from anything.
 SET ROLE regress_stranger;
 CREATE TABLE bait (id colour PRIMARY KEY, state colour);

@@ -82,6 +82,7 @@ CREATE VIEW claim_exists AS SELECT id FROM claim_animal AS a WHERE EXISTS (SELEC
 CREATE VIEW claim_left AS SELECT a.id FROM claim_animal AS a LEFT JOIN claim_place AS p ON p.id = a.place;
 CREATE VIEW claim_full AS SELECT a.id FROM claim_animal AS a FULL JOIN claim_place AS p ON p.id = a.place;
 CREATE VIEW claim_sample AS SELECT id FROM claim_animal TABLESAMPLE system (100);
+CREATE VIEW claim_random AS SELECT id FROM claim_animal WHERE random() < 0.5;
 CREATE VIEW claim_values AS SELECT * FROM (VALUES (1)) AS v(id);
 CREATE VIEW claim_series AS SELECT id FROM generate_series(1, 3) AS id;
 CREATE VIEW claim_nothing AS SELECT 1 AS id;

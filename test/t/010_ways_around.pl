@@ -730,6 +730,11 @@ refused 'the same of the ledger\'s', \@owner, 'PF006', 'DROP INDEX CONCURRENTLY 
 refused '`DROP EXTENSION ... CASCADE` of one that the ledger\'s key depends on, and other tables too', [$root], 'PF006',
   "CREATE EXTENSION citext SCHEMA w; CREATE TABLE bait (x citext); CREATE TABLE bait_2 (x citext PRIMARY KEY); ALTER INDEX t_fates_pkey DEPENDS ON EXTENSION citext; ALTER INDEX bait_2_pkey DEPENDS ON EXTENSION citext;\nDROP EXTENSION citext CASCADE",
   after => 'DROP EXTENSION citext CASCADE', problems => '';
+my $included = q{CREATE TABLE y (a int); ALTER TABLE t_fates ADD extra y; ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey, ADD CONSTRAINT t_fates_pkey PRIMARY KEY (id) INCLUDE (extra)};
+refused '`DROP TABLE ... CASCADE` of one whose type the ledger\'s key includes', \@owner, 'PF006', 'DROP TABLE y CASCADE', before => $included;
+refused 'a temporary type that the ledger\'s key includes, and the end of the session', ['ann'], '55000',
+  "CREATE TEMP TABLE z (a int); ALTER TABLE t_fates ADD extra pg_temp.z; ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey, ADD PRIMARY KEY (id) INCLUDE (extra); DISCARD TEMP;\nUPDATE t SET state = 'won' WHERE id = 2",
+  problems => 'ledger "t_fates" has no primary key on "id"';
 refused 'DDL within the DDL, by the default of a new column', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT t_pkey, ADD x int DEFAULT f()',
   before => q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS inner_ddl (x int); RETURN 1; END'};
 refused 'DDL that fails within the DDL', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT t_pkey, ADD x int DEFAULT f()',
