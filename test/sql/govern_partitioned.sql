@@ -81,3 +81,35 @@ CREATE TABLE by_day (id int, day date, state text, PRIMARY KEY (id, day)) PARTIT
 CREATE TABLE by_day_1 PARTITION OF by_day DEFAULT;
 CREATE UNIQUE INDEX ON by_day_1 (id);
 SELECT told($$ SELECT govern('by_day', '{"open": ["closed"]}') $$);
+
+-- A role with rights on the whole alone is told what it could select there; one
+-- that may not select, or from whom row security hides rows, is not.
+CREATE TABLE told_whole (id int PRIMARY KEY, state text) PARTITION BY LIST (id);
+CREATE TABLE told_part PARTITION OF told_whole DEFAULT;
+SELECT govern('told_whole', '{"open": ["won", "lost"]}');
+INSERT INTO told_whole VALUES (1, 'won'), (2, 'open');
+CREATE ROLE regress_reader;
+GRANT USAGE ON SCHEMA test_govern_partitioned TO regress_reader;
+GRANT UPDATE, SELECT ON told_whole TO regress_reader;
+SET ROLE regress_reader;
+SELECT told($$UPDATE told_whole SET state = 'lost' WHERE id = 1$$);
+SELECT told($$UPDATE told_whole SET state = 'void' WHERE id = 2$$);
+SELECT told($$UPDATE told_whole SET id = 3 WHERE id = 2$$);
+RESET ROLE;
+REVOKE SELECT ON told_whole FROM regress_reader;
+GRANT SELECT (id) ON told_whole TO regress_reader;
+SET ROLE regress_reader;
+SELECT told($$UPDATE told_whole SET state = 'lost' WHERE id = 1$$);
+RESET ROLE;
+GRANT SELECT (state) ON told_whole TO regress_reader;
+SET ROLE regress_reader;
+SELECT told($$UPDATE told_whole SET state = 'lost' WHERE id = 1$$);
+RESET ROLE;
+ALTER TABLE told_whole ENABLE ROW LEVEL SECURITY;
+CREATE POLICY all_rows ON told_whole USING (true);
+SET ROLE regress_reader;
+SELECT told($$UPDATE told_whole SET state = 'lost' WHERE id = 1$$);
+RESET ROLE;
+DROP TABLE told_whole, told_whole_fates;
+REVOKE ALL ON SCHEMA test_govern_partitioned FROM regress_reader;
+DROP ROLE regress_reader;
