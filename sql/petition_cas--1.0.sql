@@ -34,7 +34,7 @@ CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb) RETURNS j
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb) IS
-'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole. Waits for running assignments. Only for the owner. Errors: PF006 for a way out of a fate, 22023 for JSON of another shape or states that the column cannot hold, 55000 if the relation is not governed, 42501 if it is not the caller''s, 22004 for null.';
+'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole. Waits for running assignments. Only for the owner. Errors: PF006 for a way out of a fate, 22023 for JSON of another shape or states that the column cannot hold, 54000 for more than 1000 states, 55000 if the relation is not governed, 55006 if trigger events of it are pending, 42501 if it is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION lifecycle_diagram(relation regclass) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
@@ -50,7 +50,7 @@ CREATE FUNCTION guard_fate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_fate() IS
-'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, PF003 for a transition off the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state, 23502 for a null one, 55000 if a governed column is gone, 42P01 if the ledger is, 42501 if the ledger has another owner.';
+'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, PF003 for a transition off the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state or an actor that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and if a governed column is gone, 42P01 if the ledger is gone, 42501 if it has another owner.';
 
 CREATE FUNCTION guard_truncate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -62,7 +62,7 @@ CREATE FUNCTION guard_ledger() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ledger() IS
-'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
+'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; the argument, if the ledger''s name is a shortened one, is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT 'id', state_column name DEFAULT 'state')
@@ -70,25 +70,25 @@ CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION govern(regclass, jsonb, name, name) IS
-'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates, records the fates that rows have, and returns the ledger. Only for the owner. Errors: 42809 if it is no ordinary or partitioned table of its own, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 55000 for a key that is nullable or has no unique index of its own, for a relation in the ledger''s place, or for rows at odds with an earlier ledger, 22023 for a bad lifecycle or rows in states it does not know, 42501 if the table is not the caller''s, 22004 for null.';
+'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows), records the fates that rows have, and returns the ledger. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is no ordinary or partitioned table of its own, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index of its own, for a relation in the ledger''s place, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for a bad lifecycle or rows in states it does not know, 42501 if the table is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION ungovern(regclass) IS
-'Takes the triggers off a governed table; its ledger stays, with its own. Only for the owner. Errors: 55000 if it is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
+'Takes the triggers off a governed table; its ledger stays, with its own. Only for the owner. Errors: 55000 if it is not governed, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if it is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION verify_fates(regclass) IS
-'Compares a governed table with its ledger both ways and looks at its triggers; returns each problem, with the key of the row where it is one of a row, and no row if all is well. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
+'Compares a governed table with its ledger both ways, as they are committed when it is called, and looks whether table, triggers and ledger are sound; returns each problem, with the key of the row where it is one of a row, and no row if all is well. A problem without a key keeps the table from assigning fates, unless it begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
 
 CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION backfill_fates(regclass) IS
-'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the table is not the caller''s, 22004 for null.';
+'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the table is not the caller''s, 22004 for null.';
 
 --
 -- Fates
@@ -170,13 +170,13 @@ CREATE FUNCTION guard_ddl() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ddl() IS
-'Refuses DDL that weakens a governed table or its ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+'Refuses DDL after which a governed table that the command touched has a problem that it had not before, and DDL that alters the type of its key or states. Gives the ledger to a new owner of its table. Errors: PF006, unless petition_cas.allow_unguard is on.';
 
 CREATE FUNCTION guard_drop() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_drop() IS
-'Refuses the drop of a part of a governed table or its ledger: a trigger, a column, the key''s index, the ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
+'Refuses the drop of a part of a governed table or its ledger: a trigger, a column, the ledger. Errors: PF006, unless petition_cas.allow_unguard is on.';
 
 CREATE EVENT TRIGGER petition_cas_start ON ddl_command_start EXECUTE FUNCTION guard_start();
 ALTER EVENT TRIGGER petition_cas_start ENABLE ALWAYS;
@@ -188,7 +188,7 @@ CREATE EVENT TRIGGER petition_cas_ddl ON ddl_command_end EXECUTE FUNCTION guard_
 ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER petition_cas_ddl IS
-'Refuses DDL that weakens a governed table or its ledger.';
+'Refuses DDL after which a governed table is unsound.';
 
 CREATE EVENT TRIGGER petition_cas_drop ON sql_drop EXECUTE FUNCTION guard_drop();
 ALTER EVENT TRIGGER petition_cas_drop ENABLE ALWAYS;
