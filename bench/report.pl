@@ -20,14 +20,16 @@ my (%figures, @variants, %titles, %counts);
 my %baseline = (
     turns => 'bare UPDATE with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
-    copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row');
+    copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
+    ddl => 'without the extension');
 my %heading = (
     turns => 'One fate a call, the contenders in turns of fifty calls in the same session',
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
     untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
-    growth => 'Growing tables, half of them fated, one client');
+    growth => 'Growing tables, half of them fated, one client',
+    ddl => 'DDL in a database full of petitions; figures are for one command');
 
 sub median {
     my @sorted = sort { $a <=> $b } @_;
@@ -98,7 +100,8 @@ sub table_cells {
     my $cpu = sprintf '%.1f', figure($workload, $variant, $title, 'cpu');
     return ($cpu, $ratios[0]) if is_by_turns($workload);
     my $least = sprintf '%.1f', min(map { $_->{cpu} } values %{ $figures{$workload}{$variant}{$title} });
-    return (thousands(figure($workload, $variant, $title, 'rate')), $cpu, $least, @ratios);
+    my $rate = figure($workload, $variant, $title, 'rate');
+    return ($rate < 10 ? sprintf('%.1f', $rate) : thousands($rate), $cpu, $least, @ratios);
 }
 
 sub variant_table {
@@ -163,6 +166,11 @@ sub aims_of_the_rest {
         $lines .= aim('the same, as a ratio', 1.15, 1,
             ratio('untouched', 'random ids, clients 1', 'governed table', 'untriggered table', 'cpu'));
     }
+    if ($figures{ddl}) {
+        my @unrelated = ('ddl', 'all of these', $baseline{ddl}, 'with the extension');
+        $lines .= aim('DDL that has nothing to do with the governed tables around it, time', 1.2, 1, ratio(@unrelated, 'rate'));
+        $lines .= aim('the same, CPU', 1.2, 1, ratio(@unrelated[0, 1, 3, 2], 'cpu'));
+    }
     for my $variant (map { $_->[1] } grep { $_->[0] eq 'growth' && $_->[1] ne 'petitions 10000' } @variants) {
         my $update = 'bare UPDATE, no ledger';
         my ($small) = ratio('growth', 'petitions 10000', $ours, $update, 'cpu');
@@ -178,7 +186,7 @@ sub instruction_tables {
         my $than = $baseline{ $workload eq 'rivals' ? 'single' : $workload };
         my ($base) = map { $_->[1] } grep { $_->[0] eq $than } @{ $counts{$workload} };
         $tables .= "**$workload**\n\n| | instructions | ratio |\n|---|---:|---:|\n";
-        $tables .= sprintf "| %s | %s | %.2f |\n", $_->[0], thousands($_->[1]), $_->[1] / $base for @{ $counts{$workload} };
+        $tables .= sprintf "| %s | %s | %s |\n", $_->[0], thousands($_->[1]), $base ? sprintf('%.2f', $_->[1] / $base) : '' for @{ $counts{$workload} };
         $tables .= "\n";
     }
     return $tables;

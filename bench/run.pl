@@ -3,7 +3,7 @@
 # line of six fields, tabs between them: workload, variant, round, contender,
 # calls a second, microseconds of CPU a call.
 #
-#   bench/run.pl [--quick | --smoke | --huge] [workload ...]
+#   bench/run.pl [--quick | --smoke | --huge] [--tables=N] [workload ...]
 #   bench/run.pl --instructions [contender ...]
 #
 # The contenders of a workload are the SQL files in a folder. In each round
@@ -23,6 +23,10 @@
 # instead, and take turns of some calls each. They tell the microseconds of a
 # call as its client sees them, in place of CPU, and find smaller differences.
 #
+# The workload ddl compares two databases instead, in which the files of
+# bench/ddl have commands executed, with :n for the number of the call; --tables
+# is how many governed tables there are in one of them.
+#
 # The CPU is that of the server's backends alone, to the nanosecond, as Linux
 # accounts for it: each backend notes it, and the time, before and after its
 # calls of a window. It needs a superuser, for pg_read_file.
@@ -30,6 +34,8 @@
 use strict;
 use warnings;
 use File::Basename qw(basename dirname);
+use IO::Handle;
+use IPC::Open2 qw(open2);
 use List::Util qw(sum0);
 use Time::HiRes qw(time);
 
@@ -529,6 +535,162 @@ FROM generate_series(1, $rows) AS n;
 END
 }
 
+# --- DDL --------------------------------------------------------------------
+
+# Two databases with the same petitions and ledgers, in ten schemas. In one of
+# them the extension governs them, in the other there is no extension.
+my @databases = (
+    { name => 'bench_plain', title => 'without the extension' },
+    { name => 'bench_governed', title => 'with the extension' });
+
+sub sql_in {
+    my ($database, $script) = @_;
+    local $ENV{PGDATABASE} = $database->{name};
+    return sql($script);
+}
+
+# A block that does something for each table, fifty of them in a transaction: %s
+# stands for the number of the schema and for that of the table in it.
+sub for_each_table {
+    my ($each, $action) = @_;
+    return <<"SQL";
+DO \$block\$
+BEGIN
+    FOR s IN 0 .. 9 LOOP
+        FOR n IN 1 .. $each LOOP
+            $action
+            IF n % 50 = 0 THEN COMMIT; END IF;
+        END LOOP;
+    END LOOP;
+END
+\$block\$;
+SQL
+}
+
+# Creates both databases, with so many petitions in each of their schemas. The
+# server does not wait for the disk from now on: that would take the same time
+# in both.
+sub create_databases {
+    my ($each) = @_;
+    my ($plain, $governed) = @databases;
+    sql("DROP DATABASE IF EXISTS $_->{name}") for @databases;
+    sql('ALTER SYSTEM SET fsync = off');
+    sql("SELECT pg_reload_conf(); CREATE DATABASE $plain->{name} TEMPLATE template0");
+    sql_in($plain, "\\i $bench/petitions.sql\nCREATE SCHEMA work;\n"
+          . join('', map { "CREATE SCHEMA tenant$_;\n" } 0 .. 9) . for_each_table($each, <<'END'));
+EXECUTE format('CREATE TABLE tenant%s.petitions%s (LIKE petition_submissions INCLUDING ALL)', s, n);
+END
+    sql("CREATE DATABASE $governed->{name} TEMPLATE $plain->{name}");
+    sql_in($plain, for_each_table($each, <<'END'));
+EXECUTE format('CREATE TABLE tenant%s.petitions%s_fates (LIKE petition_submissions_fates INCLUDING ALL)', s, n);
+END
+    sql_in($governed, "CREATE EXTENSION petition_cas;\n" . for_each_table($each, <<'END'));
+PERFORM govern(format('tenant%s.petitions%s', s, n)::regclass, petition_lifecycle());
+END
+    sql_in($_, 'VACUUM ANALYZE') for @databases;
+}
+
+sub drop_databases {
+    sql("DROP DATABASE $_->{name}") for @databases;
+    sql('ALTER SYSTEM RESET fsync');
+    sql('SELECT pg_reload_conf()');
+}
+
+# Has a database's session execute SQL, and returns the lines that it prints.
+sub execute {
+    my ($database, $script) = @_;
+    my ($in, $out) = @$database{qw(in out)};
+    my @lines;
+    print $in "$script\n\\echo done\n";
+    $in->flush;
+    while (defined(my $line = <$out>)) {
+        chomp $line;
+        return @lines if $line eq 'done';
+        push @lines, $line;
+    }
+    die "psql failed on: $script\n";
+}
+
+# Starts a session in a database.
+sub start_session {
+    my ($database) = @_;
+    local $ENV{PGDATABASE} = $database->{name};
+    $database->{process} = open2($database->{out}, $database->{in}, qw(psql -qAtX -v ON_ERROR_STOP=1));
+    execute($database, "SET search_path = work, public;\nSET client_min_messages = warning;");
+}
+
+sub end_session {
+    my ($database) = @_;
+    close $database->{in};
+    waitpid $database->{process}, 0;
+}
+
+# The microseconds of CPU that the backend of a database's session has used.
+sub backend_cpu {
+    my ($database) = @_;
+    my ($used) = execute($database, "SELECT split_part(pg_read_file('/proc/self/schedstat', 0, 1000, true), ' ', 1);");
+    return $used / 1000;
+}
+
+# Has both databases execute the same commands, one database after the other, and
+# notes what each of them took. Round 0, which warms the caches, does not count.
+# Adds up in total, which is by the databases' names.
+sub run_commands {
+    my ($variant, $round, $commands, $total) = @_;
+    for my $database ($round % 2 ? @databases : reverse @databases) {
+        my $cpu = backend_cpu($database);
+        my $began = time;
+        execute($database, join "\n", @$commands);
+        my @figures = (scalar @$commands, time - $began, backend_cpu($database) - $cpu);
+        $total->{ $database->{name} }[$_] += $figures[$_] for 0 .. 2;
+        print_commands($variant, $round, $database, @figures) if $round;
+    }
+}
+
+sub print_commands {
+    my ($variant, $round, $database, $commands, $seconds, $cpu) = @_;
+    print_result('ddl', $variant, $round, $database, $commands / $seconds, $cpu / $commands);
+}
+
+# A round of what has nothing to do with a governed table.
+sub run_unrelated {
+    my ($round) = @_;
+    my $calls = size(40, 40, 4);
+    my $total = {};
+    for my $command (contenders('ddl')) {
+        run_commands($command->{title}, $round, [ map { $command->{body} =~ s/:n/$_/gr } 1 .. $calls ], $total);
+    }
+    return if !$round;
+    print_commands('all of these', $round, $_, $total->{ $_->{name} }->@*) for @databases;
+}
+
+# A round of what changes, and drops, so many of the governed tables: those of
+# the last schema.
+sub run_related {
+    my ($round, $calls) = @_;
+    my @tables = map { "tenant9.petitions" . ($round * $calls + $_) } 1 .. $calls;
+    run_commands('ALTER TABLE ... ADD COLUMN, of petitions', $round, [ map { "ALTER TABLE $_ ADD COLUMN note text;" } @tables ], {});
+    run_commands('DROP TABLE of petitions and their ledger', $round, [ map { "DROP TABLE $_, ${_}_fates;" } @tables ], {});
+}
+
+# DDL in databases that are full of petitions.
+sub workload_ddl {
+    my $each = ($option{tables} || size(5000, 1000, 100)) / 10;
+    my $rounds = size(9, 5, 1);
+    progress('ddl: creating 2 databases of ' . 10 * $each . ' petitions and ledgers');
+    create_databases($each);
+    start_session($_) for @databases;
+    for my $round (0 .. $rounds) {
+        progress("ddl: round $round of $rounds");
+        run_unrelated($round);
+    }
+    run_related($_, int($each / ($rounds + 1)) || 1) for 0 .. $rounds;
+    run_commands("DROP SCHEMA ... CASCADE, with $each petitions and their ledgers", $_, ["DROP SCHEMA tenant$_ CASCADE;"], {})
+      for 0 .. size(5, 3, 1);
+    end_session($_) for @databases;
+    drop_databases();
+}
+
 # --- Instructions -----------------------------------------------------------
 
 # Runs a contender once on a server that runs under callgrind; returns how many
@@ -576,14 +738,15 @@ sub instructions {
 my %workloads = (
     turns => \&workload_turns, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
-    govern => \&workload_govern);
+    govern => \&workload_govern, ddl => \&workload_ddl);
 my @wanted;
 for my $argument (@ARGV) {
     if ($argument =~ /^--(quick|smoke|huge|instructions)$/) { $option{$1} = 1 }
+    elsif ($argument =~ /^--tables=([1-9]\d*)$/) { $option{tables} = $1 }
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(turns single bulk hot untouched copy govern growth) if !@wanted && !$option{instructions};
+@wanted = qw(turns single bulk hot untouched copy govern growth ddl) if !@wanted && !$option{instructions};
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }

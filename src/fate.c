@@ -514,17 +514,24 @@ fill_parameters(const Swap *swap, Datum keys, Datum *values)
 }
 
 /*
- * Raises 55000 if a row was stored with another state than it was to have, or
- * with its fate in a table that is unsound: its guard, which asks that too, may
- * be what is missing.
+ * Raises 55000 if rows were stored with their fate in a table that is unsound:
+ * its guard, which asks that too, may be what is missing.
+ */
+static void
+check_stored_where(const Swap *swap)
+{
+	if (swap->is_fate)
+		(void) check_sound(swap->governed, swap->relation);
+}
+
+/*
+ * Raises 55000 if a row was stored with another state than it was to have.
  */
 static void
 check_stored_state(const Swap *swap, Datum state, bool isnull)
 {
 	const char *stored = isnull ? NULL : state_text(swap->governed, state);
 
-	if (swap->is_fate)
-		(void) check_sound(swap->governed, swap->relation);
 	if (stored != NULL && strcmp(stored, swap->new_state) == 0)
 		return;
 	ereport(ERROR,
@@ -652,6 +659,7 @@ execute_swap(Swap *swap)
 	state = heap_getattr(swap->row,
 						 returns_petition(swap->statement) ? PETITION_STATE_COLUMN : 1,
 						 swap->row_desc, &isnull);
+	check_stored_where(swap);
 	check_stored_state(swap, state, isnull);
 	swap->current.exists = true;
 	swap->current.state = swap->new_state;
@@ -1388,6 +1396,8 @@ update_bulk(void *argument)
 	updated = governed_execute(swap->governed, swap->statement, write_bulk_swap,
 							   RelationGetRelid(swap->relation), values, NULL,
 							   InvalidSnapshot, true);
+	if (updated > 0)
+		check_stored_where(swap);
 	for (uint64 i = 0; i < updated; i++)
 	{
 		HeapTuple	row = returned_row(i);

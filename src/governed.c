@@ -40,6 +40,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "parser/parse_relation.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -273,8 +274,8 @@ read_columns(Governed *governed, Relation relation)
 	Form_pg_attribute key;
 	Form_pg_attribute state;
 
-	governed->key_attno = get_attnum(governed->relid, governed->key_column);
-	governed->state_attno = get_attnum(governed->relid, governed->state_column);
+	governed->key_attno = attnameAttNum(relation, governed->key_column, false);
+	governed->state_attno = attnameAttNum(relation, governed->state_column, false);
 	if (governed->key_attno <= InvalidAttrNumber || governed->state_attno <= InvalidAttrNumber)
 		return;
 	key = TupleDescAttr(RelationGetDescr(relation), governed->key_attno - 1);

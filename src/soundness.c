@@ -30,6 +30,10 @@
  * A BEFORE INSERT trigger on the ledger is among the imprudent ones: what it
  * left is read back and compared (guard.c).
  *
+ * A column's number is looked up in the relation's own descriptor, not in the
+ * system cache: a new backend has the former, and would fill the latter for
+ * the first fate alone.
+ *
  * All that is returned is allocated in the current memory context.
  *
  *-------------------------------------------------------------------------
@@ -50,6 +54,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "parser/parse_relation.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -216,7 +221,7 @@ key_indexes(Relation relation, AttrNumber attno)
 bool
 has_key_index(Relation relation, const char *column, Oid except)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+	AttrNumber	attno = attnameAttNum(relation, column, false);
 
 	return attno > 0 && list_delete_oid(key_indexes(relation, attno), except) != NIL;
 }
@@ -316,7 +321,7 @@ is_temporary(Oid type)
 static Form_pg_attribute
 find_column(Findings *findings, Relation relation, const char *what, const char *column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), column);
+	AttrNumber	attno = attnameAttNum(relation, column, false);
 
 	if (attno > InvalidAttrNumber)
 	{
@@ -417,6 +422,8 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 	if (state->attgenerated != '\0')
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
 					psprintf("state column \"%s\" is generated", column));
+	if (state->atttypmod < VARHDRSZ && get_typtype(state->atttypid) != TYPTYPE_ENUM)
+		return;					/* it holds any text */
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																   CStringGetDatum(graph))));
 	for (int i = 0; i < lifecycle->nstates; i++)
@@ -538,7 +545,7 @@ find_ledger_column_problems(Findings *findings, Relation ledger)
 	for (int i = 0; i < LEDGER_COLUMNS; i++)
 	{
 		const LedgerColumn *wanted = &ledger_columns[i];
-		AttrNumber	attno = get_attnum(RelationGetRelid(ledger), wanted->name);
+		AttrNumber	attno = attnameAttNum(ledger, wanted->name, false);
 		Form_pg_attribute found;
 
 		if (attno <= InvalidAttrNumber)
@@ -570,7 +577,7 @@ static void
 find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
 {
 	const char *name = NameStr(key->attname);
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), name);
+	AttrNumber	attno = attnameAttNum(ledger, name, false);
 	int32		typmod;
 	Oid			type = key_base_type(key, &typmod);
 	Form_pg_attribute found;
@@ -612,7 +619,7 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 static void
 find_misfits(Findings *findings, Relation ledger, Relation relation, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
+	AttrNumber	attno = attnameAttNum(relation, key_column, false);
 
 	if (ledger->rd_rel->relkind != RELKIND_RELATION)
 	{
@@ -670,7 +677,7 @@ open_ledger(Findings *findings, Relation relation, const char *ledger)
 static void
 note_ledger_keys(Findings *findings, Relation ledger, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
+	AttrNumber	attno = attnameAttNum(ledger, key_column, false);
 	ListCell   *cell;
 
 	if (attno <= InvalidAttrNumber)
@@ -868,7 +875,7 @@ find_user_triggers(Findings *findings, Relation ledger)
 static void
 find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(ledger), key_column);
+	AttrNumber	attno = attnameAttNum(ledger, key_column, false);
 	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
 	ListCell   *cell;
 

@@ -48,6 +48,8 @@ for my $workload (sort keys %folder)
 	is(scalar(grep { $_ > 0 } @rates), scalar @rates, "$workload: each made calls");
 }
 is(scalar keys %{ $found{growth}{'petitions 10000'} }, 3, 'growth measured three contenders');
+is(scalar keys %{ $found{ddl}{'all of these'} }, 2, 'ddl measured both databases');
+is(scalar keys %{ $found{ddl} }, contenders('ddl') + 4, 'ddl measured each command');
 
 append_to_file("$scratch/bench.tsv", $measured);
 append_to_file("$scratch/preface", "# Measurements\n");

@@ -1,0 +1,2 @@
+-- CREATE INDEX
+CREATE INDEX new:n_name ON new:n (name);

@@ -1,0 +1,2 @@
+-- ALTER TABLE ... ADD COLUMN
+ALTER TABLE new:n ADD COLUMN amount numeric;

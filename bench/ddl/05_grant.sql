@@ -1,0 +1,2 @@
+-- GRANT
+GRANT SELECT ON new:n TO public;

@@ -1,0 +1,2 @@
+-- CREATE TYPE
+CREATE TYPE new:n_kind AS ENUM ('one', 'other');

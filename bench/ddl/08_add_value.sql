@@ -1,0 +1,2 @@
+-- ALTER TYPE ... ADD VALUE
+ALTER TYPE new:n_kind ADD VALUE 'third';

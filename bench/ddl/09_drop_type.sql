@@ -1,0 +1,2 @@
+-- DROP TYPE
+DROP TYPE new:n_kind;

@@ -1,0 +1,2 @@
+-- DROP INDEX
+DROP INDEX new:n_name;

@@ -1,0 +1,2 @@
+-- DROP TABLE
+DROP TABLE new:n;
