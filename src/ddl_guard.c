@@ -16,8 +16,9 @@
  * A restore builds governed tables step by step, and with several jobs in any
  * order; and who repairs a table need not do it in one command.  So a command
  * may leave no problem that was not there before it.  Where that is not known,
- * since the command did not name the table, there was none.  Only a plain CREATE
- * TRIGGER is forgiven what a restore does in the commands that follow it.
+ * since the command did not name the table, it counts what the drop of something
+ * else can leave behind, in a table that has no other problem.  Only a plain
+ * CREATE TRIGGER is forgiven what a restore does in the commands that follow it.
  *
  * Beside that, some commands are refused although a table is sound after them:
  * those that write another key or state into its rows (ALTER COLUMN TYPE), or
@@ -26,8 +27,9 @@
  * Commands that commit midway are judged before they begin.
  *
  * The functions read catalogs alone; they run with the rights of whoever issued
- * the command, and need none.  A relation that the command did not touch is not
- * locked: what is said of one is read from the catalogs.
+ * the command, and need none.  They lock nothing: what the command changes is
+ * locked by it, and to wait for another lock meanwhile could close a circle, or
+ * let whoever holds that lock keep the command from being judged.
  *
  *-------------------------------------------------------------------------
  */
@@ -87,6 +89,7 @@ typedef struct Watch
 {
 	struct Watch *outer;
 	int			nest_level;		/* of the subtransaction that it runs in */
+	bool		is_altering;	/* is it an ALTER TABLE? */
 	List	   *befores;		/* how the tables are that it names */
 } Watch;
 
@@ -231,10 +234,12 @@ may_concern_us(Oid relid)
 typedef struct Before
 {
 	Oid			relid;			/* the topmost one, of a partitioned table */
+	Oid			named;			/* what the command names of it */
+	bool		counts;			/* false: its ledger is somebody else's */
 	Oid			owner;
 	Oid			ledger;
-	bool		known;			/* false: somebody else was at work on it */
-	List	   *problems;		/* their texts */
+	char	   *guard;			/* what its guard says */
+	List	   *problems;		/* Problems */
 } Before;
 
 /*
@@ -244,7 +249,10 @@ static void
 end_watch(void)
 {
 	if (watch != NULL)
+	{
+		petition_cas_altering -= watch->is_altering;
 		watch = watch->outer;
+	}
 	if (watch == NULL)
 		forget_touched();
 }
@@ -256,6 +264,7 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	watch = NULL;
+	petition_cas_altering = 0;
 	forget_touched();
 }
 
@@ -283,12 +292,13 @@ ddl_guard_init(void)
 }
 
 /*
- * Has one of two roles, which may be the same, been granted the other?
+ * Has one of two roles, which may be the same, been granted the other?  That a
+ * superuser may act as anybody relates him to nobody.
  */
 static bool
 are_related(Oid role, Oid other)
 {
-	return is_member_of_role(role, other) || is_member_of_role(other, role);
+	return is_member_of_role_nosuper(role, other) || is_member_of_role_nosuper(other, role);
 }
 
 /*
@@ -324,6 +334,21 @@ ledger_users(Relation ledger, const Event *event)
 }
 
 /*
+ * Returns the governed table, the topmost one, that an open relation with a
+ * guard belongs to.
+ */
+static Oid
+governed_root(Relation relation)
+{
+	Oid			root = topmost_table(RelationGetRelid(relation));
+	GuardTrigger guard;
+
+	/* a governed table that was made a partition of another is its own */
+	return root == RelationGetRelid(relation) || read_guard_names(root, &guard) ?
+		root : RelationGetRelid(relation);
+}
+
+/*
  * Returns the governed tables, topmost ones, that an open relation belongs to:
  * itself, the one that it is a partition of, or those that use it as a ledger.
  */
@@ -331,15 +356,7 @@ static List *
 governed_tables_of(Relation relation, const Event *event)
 {
 	if (has_guard(relation))
-	{
-		Oid			root = topmost_table(RelationGetRelid(relation));
-		GuardTrigger guard;
-
-		/* a governed table that was made a partition of another is its own */
-		if (root != RelationGetRelid(relation) && !read_guard_names(root, &guard))
-			root = RelationGetRelid(relation);
-		return list_make1_oid(root);
-	}
+		return list_make1_oid(governed_root(relation));
 	if (is_ledger(relation))
 		return ledger_users(relation, event);
 	return NIL;
@@ -378,72 +395,73 @@ find_before(Oid relid, const Event *event)
 }
 
 /*
- * Opens a table to look at it, if nobody else is at work on it; NULL if it is
- * gone, or locked.  To wait for a lock here, while the command's own are held,
- * could close a circle: the jobs of a parallel restore would meet so.
+ * Returns what the guard of a table says as one text, or NULL.
  */
-static Relation
-look_at_table(Oid relid)
+static char *
+guard_text(Relation relation)
 {
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	GuardTrigger guard;
+
+	if (!read_guard(relation, &guard))
 		return NULL;
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-		return relation_open(relid, NoLock);
-	UnlockRelationOid(relid, AccessShareLock);
-	return NULL;
+	return psprintf("%s\n%s\n%s\n%s", guard.key_column, guard.state_column, guard.ledger,
+					guard.graph);
 }
 
 /*
- * Notes how a governed table is before the command, if that is not known.
+ * Notes how a governed table is before the command, which names it or a part of
+ * it.
  */
 static void
-note_before(Oid relid, const Event *event)
+note_before(Oid relid, Oid named, bool counts, const Event *event)
 {
-	Relation	relation = look_at_table(relid);
-	List	   *problems;
-	bool		known;
+	Relation	relation = RelationIdGetRelation(relid);
 	MemoryContext caller;
 	Before	   *before;
-	ListCell   *cell;
 
 	if (relation == NULL)
 		return;
-	known = try_governed_problems(relation, &problems);
 	caller = MemoryContextSwitchTo(TopTransactionContext);
 	before = palloc0(sizeof(Before));
 	before->relid = relid;
+	before->named = named;
+	before->counts = counts;
 	before->owner = relation->rd_rel->relowner;
 	before->ledger = used_ledger(relation);
-	before->known = known;
-	foreach(cell, problems)
-		before->problems = lappend(before->problems, pstrdup(((Problem *) lfirst(cell))->text));
+	before->guard = guard_text(relation);
+	before->problems = problems_for_ddl(relation, list_make1_oid(named));
 	event->watch->befores = lappend(event->watch->befores, before);
 	MemoryContextSwitchTo(caller);
-	relation_close(relation, AccessShareLock);
+	RelationClose(relation);
 }
 
 /*
  * Notes how the governed tables are that a relation, which the command names,
- * belongs to.
+ * belongs to.  Those that use it as a ledger are noted even if that is somebody
+ * else's now: the command may change that.
  */
 static void
 note_relation(Oid relid, const Event *event)
 {
 	Relation	relation;
 	List	   *tables;
+	List	   *counting;
 	ListCell   *cell;
 
 	if (get_rel_relkind(relid) == RELKIND_INDEX)
 		relid = IndexGetRelation(relid, true);
 	if (!OidIsValid(relid) || !may_concern_us(relid) ||
-		(relation = look_at_table(relid)) == NULL)
+		(relation = RelationIdGetRelation(relid)) == NULL)
 		return;
-	tables = governed_tables_of(relation, event);
-	relation_close(relation, AccessShareLock);
+	tables = counting = governed_tables_of(relation, event);
+	if (!has_guard(relation) && is_ledger(relation))
+		tables = find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
+								   RelationGetRelationName(relation));
+	RelationClose(relation);
 	foreach(cell, tables)
 	{
 		if (find_before(lfirst_oid(cell), event) == NULL)
-			note_before(lfirst_oid(cell), event);
+			note_before(lfirst_oid(cell), relid, list_member_oid(counting, lfirst_oid(cell)), event);
 	}
 }
 
@@ -679,7 +697,7 @@ check_index_kept(Oid index, const Event *event)
 	ListCell   *cell;
 
 	if (!OidIsValid(heap) || !may_concern_us(heap) ||
-		(relation = look_at_table(heap)) == NULL)
+		(relation = RelationIdGetRelation(heap)) == NULL)
 		return;
 	foreach(cell, governed_tables_of(relation, event))
 	{
@@ -692,7 +710,7 @@ check_index_kept(Oid index, const Event *event)
 									  "cannot drop the unique index on the key of relation \"%s\"",
 									  "It is what tells the rows, and their fates, apart. Create another one first.");
 	}
-	relation_close(relation, AccessShareLock);
+	RelationClose(relation);
 }
 
 /*
@@ -727,6 +745,7 @@ guard_start(PG_FUNCTION_ARGS)
 
 	begun->outer = watch;
 	begun->nest_level = GetCurrentTransactionNestLevel();
+	begun->is_altering = IsA(event.command, AlterTableStmt);
 	event.watch = begun;
 	if (judge)
 	{
@@ -734,6 +753,7 @@ guard_start(PG_FUNCTION_ARGS)
 		note_command(&event);
 	}
 	watch = begun;
+	petition_cas_altering += begun->is_altering;
 	return PointerGetDatum(NULL);
 }
 
@@ -758,27 +778,48 @@ refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 	detail_texts(&detail, "problems", texts, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_FATE_PROTECTED),
+			 problem->refusal != NULL ? errmsg_internal("%s", problem->refusal) :
 			 errmsg("command would leave governed relation \"%s\" unsound: %s",
 					RelationGetRelationName(relation), problem->text),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("%s", IsA(event->command, DropStmt) ?
-					 "Drop the table with it, or call ungovern first." : UNGOVERN_HINT),
+					 "Drop the table with it, or call ungovern first." : problem->refusal_hint),
 			 errtable(relation)));
 }
 
 /*
- * Was there a problem of that text before the command?
+ * Was there such a problem before the command?
  */
 static bool
-was_there(const Before *before, const char *text)
+was_there(const Before *before, const Problem *problem)
 {
 	ListCell   *cell;
 
-	if (before == NULL)
-		return false;
 	foreach(cell, before->problems)
 	{
-		if (strcmp(lfirst(cell), text) == 0)
+		const Problem *former = lfirst(cell);
+
+		if (former->about == problem->about && strcmp(former->text, problem->text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does another table's guard name the ledger of a table?
+ */
+static bool
+has_other_user(Relation relation, const Event *event)
+{
+	GuardTrigger guard;
+	ListCell   *cell;
+
+	if (!read_guard(relation, &guard))
+		return false;
+	foreach(cell, find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
+									guard.ledger))
+	{
+		if (lfirst_oid(cell) != RelationGetRelid(relation))
 			return true;
 	}
 	return false;
@@ -786,81 +827,117 @@ was_there(const Before *before, const char *text)
 
 /*
  * Gives a ledger to the new owner of its table, as the server does it with a
- * sequence that a table owns.  Only a ledger that had the table's former owner
- * goes along: a guard may name anybody's table.
+ * sequence that a table owns.  Only a ledger that had the table's former owner,
+ * and that no other guard names, goes along: a guard may name anybody's table.
  */
 static void
-let_ledger_follow(Relation relation, const Before *before)
+let_ledger_follow(Relation relation, const Before *before, const Event *event)
 {
-	if (before == NULL || before->owner == relation->rd_rel->relowner ||
+	if (before->owner == relation->rd_rel->relowner ||
 		!OidIsValid(before->ledger) || before->ledger != used_ledger(relation) ||
-		relation_owner(before->ledger) != before->owner)
+		relation_owner(before->ledger) != before->owner || has_other_user(relation, event))
 		return;
 	ATExecChangeOwner(before->ledger, relation->rd_rel->relowner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
 }
 
 /*
- * Raises 42501 for a guard that is created with the name of a ledger that
- * belongs to another role; it could only hinder him.
+ * Judges a guard that has been created: raises 42501 if it names a ledger that
+ * belongs to another role, whom it could only hinder, and PF006 if it names one
+ * that another table uses.
  */
 static void
-check_ledger_owner(Relation relation)
+check_new_guard(Relation relation, const Event *event)
 {
 	GuardTrigger guard;
-	Oid			ledger = used_ledger(relation);
+	Oid			oid = used_ledger(relation);
+	Relation	ledger;
 
-	if (OidIsValid(ledger) && read_guard(relation, &guard))
-		(void) ledger_owner(ledger, guard.ledger, RelationGetRelid(relation),
-							RelationGetRelationName(relation));
+	if (!OidIsValid(oid) || !read_guard(relation, &guard))
+		return;
+	(void) ledger_owner(oid, guard.ledger, RelationGetRelid(relation),
+						RelationGetRelationName(relation));
+	if ((ledger = RelationIdGetRelation(oid)) == NULL)
+		return;
+	/* in a restore it is none yet, and no guard need be looked for */
+	if (is_ledger(ledger) && has_other_user(relation, event))
+		report_protected_relation(relation,
+								  "cannot give relation \"%s\" the ledger of another one",
+								  "Call govern, which creates a ledger for it.");
+	RelationClose(ledger);
 }
 
 /*
  * Refuses a command after which a governed table has a problem that it had not
- * before.  What cannot be told now, since somebody else is at work on a part of
- * it, is told when the table is to be given a fate.
+ * before.  Of one that the command did not name, that is a problem which the
+ * drop of something else leaves, if there is no other: one that has, has not
+ * got it now, and assigns no fates anyway.
  */
 static void
-check_problems(Relation relation, const Before *before, bool creates_trigger,
-			   const Event *event)
+check_problems(Relation relation, const Before *before, const List *partitions,
+			   bool creates_trigger, const Event *event)
 {
-	List	   *problems;
+	List	   *problems = problems_for_ddl(relation, partitions);
 	ListCell   *cell;
 
-	if ((before != NULL && !before->known) || !try_governed_problems(relation, &problems))
-		return;
+	if (before == NULL && !creates_trigger)
+	{
+		foreach(cell, problems)
+		{
+			if (!((Problem *) lfirst(cell))->droppable)
+				return;
+		}
+	}
 	foreach(cell, problems)
 	{
 		const Problem *problem = lfirst(cell);
 
-		if (!was_there(before, problem->text) && !(creates_trigger && problem->passing))
+		if (!(before != NULL && was_there(before, problem)) &&
+			!(creates_trigger && problem->passing))
 			refuse_unsound(relation, problem, event);
 	}
 }
 
 /*
- * Judges a governed table, the topmost one of a partitioned one, after a command
- * that touched or named it.
+ * Refuses a command that gave a governed table another ledger, or another guard.
  */
 static void
-judge_table(Oid relid, const Event *event)
+check_guard_kept(Relation relation, const Before *before)
+{
+	char	   *guard = guard_text(relation);
+
+	if (OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
+		report_protected_relation(relation,
+								  "cannot give governed relation \"%s\" another ledger",
+								  UNGOVERN_HINT);
+	if (before->guard != NULL && (guard == NULL || strcmp(guard, before->guard) != 0))
+		report_protected_relation(relation,
+								  "cannot alter the trigger that guards relation \"%s\"",
+								  "Call extend_lifecycle to add states and transitions, or ungovern.");
+}
+
+/*
+ * Judges a governed table, the topmost one of a partitioned one, after a command
+ * that named it, or touched it, or that partition of it or its ledger.
+ */
+static void
+judge_table(Oid relid, const List *touched_oids, const Event *event)
 {
 	Before	   *before = find_before(relid, event);
-	Relation	relation = look_at_table(relid);
+	Relation	relation = RelationIdGetRelation(relid);
 	bool		creates_trigger = IsA(event->command, CreateTrigStmt) &&
 	!((CreateTrigStmt *) event->command)->replace;
 
 	if (relation == NULL)
 		return;
-	let_ledger_follow(relation, before);
-	if (creates_trigger && before == NULL)
-		check_ledger_owner(relation);
-	check_problems(relation, before, creates_trigger, event);
-	if (before != NULL && OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
-		report_protected_relation(relation,
-								  "cannot give governed relation \"%s\" another ledger",
-								  UNGOVERN_HINT);
-	relation_close(relation, AccessShareLock);
+	if (before != NULL)
+		let_ledger_follow(relation, before, event);
+	if (creates_trigger && (before == NULL || before->guard == NULL))
+		check_new_guard(relation, event);
+	check_problems(relation, before, touched_oids, creates_trigger, event);
+	if (before != NULL)
+		check_guard_kept(relation, before);
+	RelationClose(relation);
 }
 
 /*
@@ -1131,8 +1208,8 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 			 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
 					get_rel_name(relid)),
 			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", is_label ?
-					 "Add a value, and extend the lifecycle, instead." : UNGOVERN_HINT)));
+			 errhint("%s", strcmp(column, guard.key_column) == 0 ? UNGOVERN_HINT :
+					 "Add a value, and extend the lifecycle, instead.")));
 }
 
 /*
@@ -1163,10 +1240,11 @@ check_type_users(Oid type, bool is_label)
 			check_type_users(form->objid, is_label);
 		else if (form->classid == RelationRelationId && form->objsubid > 0)
 		{
-			if (get_rel_relkind(form->objid) == RELKIND_COMPOSITE_TYPE)
-				check_type_users(get_rel_type_id(form->objid), is_label);
-			else
-				check_type_column(form->objid, form->objsubid, is_label);
+			Oid			row_type = get_rel_type_id(form->objid);
+
+			check_type_column(form->objid, form->objsubid, is_label);
+			if (OidIsValid(row_type))
+				check_type_users(row_type, is_label);
 		}
 	}
 	systable_endscan(scan);
@@ -1254,13 +1332,18 @@ guard_ddl(PG_FUNCTION_ARGS)
 	if (event.watch != NULL)
 	{
 		foreach(cell, event.watch->befores)
-			tables = lappend_oid(tables, ((Before *) lfirst(cell))->relid);
+		{
+			const Before *before = lfirst(cell);
+
+			if (before->counts)
+				tables = lappend_oid(tables, before->relid);
+		}
 	}
 	altered = altered_relations(&event);
 	foreach(cell, relids)
 		tables = add_touched(tables, lfirst_oid(cell), altered, &event);
 	foreach(cell, tables)
-		judge_table(lfirst_oid(cell), &event);
+		judge_table(lfirst_oid(cell), relids, &event);
 	check_types(relids, &event);
 	check_attached(relids, &event);
 	return PointerGetDatum(NULL);

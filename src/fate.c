@@ -514,14 +514,18 @@ fill_parameters(const Swap *swap, Datum keys, Datum *values)
 }
 
 /*
- * Raises 55000 if rows were stored with their fate in a table that is unsound:
- * its guard, which asks that too, may be what is missing.
+ * Raises 55000 if rows, that many, were stored with their fate in a table that
+ * is unsound: its guard, which asks that too, may be what is missing.  So may
+ * that of a partition: then it has not seen the row.
  */
 static void
-check_stored_where(const Swap *swap)
+check_stored_where(const Swap *swap, uint64 updated)
 {
-	if (swap->is_fate)
-		(void) check_sound(swap->governed, swap->relation);
+	if (!swap->is_fate)
+		return;
+	(void) check_sound(swap->governed, swap->relation);
+	if (swap->governed->is_partitioned && counted(swap->governed) < updated)
+		check_partitions(swap->governed, swap->relation);
 }
 
 /*
@@ -644,6 +648,7 @@ execute_swap(Swap *swap)
 	bool		isnull;
 
 	fill_parameters(swap, swap->key, values);
+	count_fates(swap->governed);
 	updated = governed_execute(swap->governed, swap->statement, write_swap,
 							   RelationGetRelid(swap->relation), values, NULL,
 							   InvalidSnapshot, true);
@@ -659,7 +664,7 @@ execute_swap(Swap *swap)
 	state = heap_getattr(swap->row,
 						 returns_petition(swap->statement) ? PETITION_STATE_COLUMN : 1,
 						 swap->row_desc, &isnull);
-	check_stored_where(swap);
+	check_stored_where(swap, updated);
 	check_stored_state(swap, state, isnull);
 	swap->current.exists = true;
 	swap->current.state = swap->new_state;
@@ -1393,11 +1398,12 @@ update_bulk(void *argument)
 	fill_parameters(swap, ids_with(bulk, bulk->target, 0, &count), values);
 	if (count == 0)
 		return;
+	count_fates(swap->governed);
 	updated = governed_execute(swap->governed, swap->statement, write_bulk_swap,
 							   RelationGetRelid(swap->relation), values, NULL,
 							   InvalidSnapshot, true);
 	if (updated > 0)
-		check_stored_where(swap);
+		check_stored_where(swap, updated);
 	for (uint64 i = 0; i < updated; i++)
 	{
 		HeapTuple	row = returned_row(i);

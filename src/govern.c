@@ -701,48 +701,83 @@ is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 }
 
 /*
+ * Raises 55000 for an existing relation that cannot be the ledger of a table.
+ */
+pg_noreturn static void
+refuse_ledger(const char *ledger, Relation relation, const char *why, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
+					ledger, RelationGetRelationName(relation), why),
+			 errhint("%s", hint)));
+}
+
+#define TAKEN_HINT \
+	"The ledger has to have this name. Rename the relation that has it now, or the table to govern."
+
+/*
+ * Is an existing relation somebody else's, or none that could be a ledger?
+ * Asked before it is locked, so that nobody can lock what is not his.
+ */
+static bool
+is_foreign(Oid existing, Relation relation)
+{
+	return get_rel_relkind(existing) != RELKIND_RELATION ||
+		relation_owner(existing) != relation->rd_rel->relowner;
+}
+
+/*
  * Raises 55000 unless an existing relation can be taken over as the ledger of a
  * table whose name says that it is.  That its triggers are gone, as they are
  * after DROP EXTENSION CASCADE, does not matter: govern creates them.
  */
 static void
-check_existing_ledger(Oid existing, Relation relation, const char *key_column, Oid guard_fate)
+check_existing_ledger(Oid existing, const char *name, Relation relation, const char *key_column,
+					  Oid guard_fate)
 {
-	Relation	ledger = open_relation(existing, ShareRowExclusiveLock);
-	const char *name = RelationGetRelationName(ledger);
+	Relation	ledger;
 	List	   *problems;
 
+	if (get_rel_relkind(existing) != RELKIND_RELATION)
+		refuse_ledger(name, relation,
+					  psprintf("ledger \"%s\" is not an ordinary table", name), TAKEN_HINT);
+	if (is_foreign(existing, relation))
+		refuse_ledger(name, relation,
+					  psprintf("ledger \"%s\" belongs to another role than the table", name),
+					  TAKEN_HINT);
+	ledger = open_relation(existing, ShareRowExclusiveLock);
 	if (is_used_by_other(relation, name, guard_fate))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": another table uses it",
-						name, RelationGetRelationName(relation)),
-				 errhint("Rename the table that is to be governed, or ungovern the other one and rename the ledger.")));
+		refuse_ledger(name, relation, "another table uses it",
+					  "Rename the table that is to be governed, or ungovern the other one.");
 	problems = ledger_problems(ledger, relation, key_column);
 	if (problems != NIL)
 	{
 		const Problem *problem = linitial(problems);
 
-		ereport(ERROR,
-				(errcode(problem->sqlerrcode),
-				 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
-						name, RelationGetRelationName(relation), problem->text),
-				 errhint("%s", problem->hint != NULL ? problem->hint :
-						 "The ledger has to have this name. Rename the relation that has it now, or the table to govern.")));
+		refuse_ledger(name, relation, problem->text,
+					  problem->hint != NULL ? problem->hint :
+					  is_ledger(ledger) ? "Repair it; or rename it, if it is not this table's, and a new one is begun." :
+					  TAKEN_HINT);
 	}
 	check_no_events(ledger);
 	relation_close(ledger, NoLock);
 }
 
 /*
- * Is the relation a ledger that was created for a table of that name?
+ * Is an existing relation a ledger that was created for a table of that name?
  */
 static bool
-is_ledger_of(Oid existing, const char *table)
+is_ledger_of(Oid existing, Relation relation)
 {
-	Relation	ledger = open_relation(existing, AccessShareLock);
-	const char *subject = is_ledger(ledger) ? ledger_subject(ledger) : NULL;
+	const char *table = RelationGetRelationName(relation);
+	const char *subject;
+	Relation	ledger;
 
+	if (is_foreign(existing, relation))
+		return false;
+	ledger = open_relation(existing, AccessShareLock);
+	subject = is_ledger(ledger) ? ledger_subject(ledger) : NULL;
 	relation_close(ledger, AccessShareLock);
 	return subject != NULL && strcmp(subject, table) == 0;
 }
@@ -772,9 +807,9 @@ choose_ledger(Relation relation, const char *key_column, Oid guard_fate, bool *e
 		if (!*exists)
 			return name;
 		if (*shortened &&
-			(!is_ledger_of(existing, table) || is_used_by_other(relation, name, guard_fate)))
+			(!is_ledger_of(existing, relation) || is_used_by_other(relation, name, guard_fate)))
 			continue;
-		check_existing_ledger(existing, relation, key_column, guard_fate);
+		check_existing_ledger(existing, name, relation, key_column, guard_fate);
 		return name;
 	}
 }
@@ -1074,6 +1109,24 @@ check_governed_root(Relation relation)
 }
 
 /*
+ * Tells whoever ungoverns a table that was renamed that its ledger has not the
+ * name by which govern would find it: a new one would be begun.
+ */
+static void
+notice_other_name(Oid relid, const char *ledger)
+{
+	char	   *name = makeObjectName(get_rel_name(relid), NULL, "fates");
+
+	if (strcmp(ledger, name) != 0 &&
+		OidIsValid(get_relname_relid(ledger, get_rel_namespace(relid))))
+		ereport(NOTICE,
+				(errmsg("ledger \"%s\" keeps its name, although relation \"%s\" has another one by now",
+						ledger, get_rel_name(relid)),
+				 errhint("To govern the relation again with this ledger, rename it to \"%s\" first.",
+						 name)));
+}
+
+/*
  * ungovern(relation): drops the table's triggers; the ledger stays, with its
  * own.
  */
@@ -1083,6 +1136,8 @@ ungovern(PG_FUNCTION_ARGS)
 	Relation	relation;
 	Identity	caller;
 	char	   *table;
+	GuardTrigger guard;
+	bool		known;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("ungovern()");
@@ -1092,6 +1147,7 @@ ungovern(PG_FUNCTION_ARGS)
 		check_governed_root(relation);
 	check_no_events(relation);
 	caller = become_owner(relation);
+	known = read_guard(relation, &guard);
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 									   RelationGetRelationName(relation));
 	relation_close(relation, NoLock);
@@ -1100,6 +1156,8 @@ ungovern(PG_FUNCTION_ARGS)
 	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
 	execute_command(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
+	if (known)
+		notice_other_name(PG_GETARG_OID(0), guard.ledger);
 
 	become_caller_again(caller);
 	PG_RETURN_VOID();
@@ -1240,8 +1298,8 @@ put_problems(ReturnSetInfo *result, const List *problems)
 }
 
 /*
- * Has a governed table's ledger, which exists, the columns that its rows are
- * compared by?
+ * Has a governed table's ledger, which exists, the owner who compares, and the
+ * columns that rows are compared by?
  */
 static bool
 is_comparable(const Governed *governed, Oid ledger)
@@ -1249,7 +1307,8 @@ is_comparable(const Governed *governed, Oid ledger)
 	AttrNumber	key = get_attnum(ledger, governed->key_column);
 	AttrNumber	fate = get_attnum(ledger, "fate");
 
-	return key > InvalidAttrNumber && getBaseType(get_atttype(ledger, key)) == governed->key_type &&
+	return relation_owner(ledger) == relation_owner(governed->relid) &&
+		key > InvalidAttrNumber && getBaseType(get_atttype(ledger, key)) == governed->key_type &&
 		fate > InvalidAttrNumber && get_atttype(ledger, fate) == TEXTOID;
 }
 
@@ -1289,12 +1348,12 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 	Oid			ledger_oid = get_relname_relid(name, RelationGetNamespace(relation));
 	bool		lost = find_trigger(relation, TRUNCATE_TRIGGER) != NULL;
 
-	if (get_attnum(ledger_oid, "fate") > 0 && !lost)
+	if (get_attnum(ledger_oid, "fate") > 0 && !lost && !is_foreign(ledger_oid, relation))
 	{
-		Relation	ledger = relation_open(ledger_oid, AccessShareLock);
+		Relation	ledger = open_relation(ledger_oid, AccessShareLock);
 
 		lost = !is_ledger(ledger);
-		relation_close(ledger, NoLock);
+		relation_close(ledger, AccessShareLock);
 	}
 	if (!lost)
 		report_not_governed(relation);
@@ -1312,6 +1371,7 @@ verify_fates(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Relation	relation;
 	Identity	caller;
+	GuardTrigger guard;
 
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
@@ -1325,7 +1385,8 @@ verify_fates(PG_FUNCTION_ARGS)
 	{
 		put_problems(result, governed_problems(relation));
 		put_problems(result, imprudences(relation));
-		with_governed(relation, verify_rows, result);
+		if (read_guard(relation, &guard))
+			with_governed(relation, verify_rows, result);
 	}
 	become_caller_again(caller);
 	relation_close(relation, NoLock);

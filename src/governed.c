@@ -464,7 +464,8 @@ report_not_governed(Relation relation)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
-			 errhint("Call govern('%s', lifecycle) first.", RelationGetRelationName(relation)),
+			 errhint("Call govern(%s, lifecycle) first.",
+					 quote_literal_cstr(quote_identifier(RelationGetRelationName(relation)))),
 			 errtable(relation)));
 }
 

@@ -104,6 +104,7 @@ typedef struct Governed
 	List	   *problems;		/* texts of those that stop fates */
 	Oid			ledger_oid;		/* which ledger was looked at */
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
+	bool		before_trigger; /* does one see the ledger's new rows? */
 	Oid		   *watched;		/* relations that this rests on, sorted */
 	int			nwatched;
 } Governed;

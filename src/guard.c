@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -161,7 +162,9 @@ is_ledger_conflict(const ErrorData *error, const Governed *governed)
  * integrity triggers do it: callers need no rights on the ledger, and the
  * owner's own row security does not hide a row from the guard.  Triggers that
  * the user put on the ledger fire at the end of the outer statement, up to
- * PostgreSQL 17 not as the owner.
+ * PostgreSQL 17 not as the owner.  What of the user's code runs within, in
+ * defaults, checks and BEFORE triggers, has the caller's search_path, as it has
+ * when a row is inserted by hand.
  */
 static uint64
 execute_as_ledger_owner(Governed *governed, KeptStatement statement, Oid ledger,
@@ -417,24 +420,22 @@ is_recorded(HeapTuple row, TupleDesc desc, const Datum *values, const char *null
 
 /*
  * Raises 55000 unless the ledger rows that were just inserted hold what was
- * inserted, in all of our columns.  Only a BEFORE trigger can have changed it;
- * without one, nothing is read.  Asked afterwards, since somebody's trigger on
- * the table may have created it meanwhile.  Connected to SPI.
+ * inserted, in all of our columns.  Only a BEFORE trigger can have changed it.
+ * Where there was none when the ledger was judged, and nothing has been
+ * invalidated since, as the creation of one does, nothing is read.  Connected
+ * to SPI.
  */
 static void
-check_recorded(Governed *governed, Relation relation, Oid ledger_oid, int count,
+check_recorded(Governed *governed, Relation relation, Oid ledger, int count,
 			   Datum *values, const char *nulls)
 {
-	Relation	ledger = relation_open(ledger_oid, NoLock);
-	bool		has_trigger = ledger->trigdesc != NULL && ledger->trigdesc->trig_insert_before_row;
 	Snapshot	latest;
 	uint64		found;
 
-	relation_close(ledger, NoLock);
-	if (!has_trigger)
+	if (governed->judged && !governed->before_trigger)
 		return;
 	latest = RegisterSnapshot(GetLatestSnapshot());
-	found = execute_as_ledger_owner(governed, count == 1 ? LEDGER_ROW : LEDGER_ROWS, ledger_oid,
+	found = execute_as_ledger_owner(governed, count == 1 ? LEDGER_ROW : LEDGER_ROWS, ledger,
 									values, NULL, latest);
 	UnregisterSnapshot(latest);
 	if (found != count)
@@ -591,6 +592,69 @@ insert_into_ledger(Governed *governed, Relation relation, KeptStatement statemen
 }
 
 /*
+ * The fates that guards in this backend have seen rows of a table (the topmost
+ * one, of a partitioned one) get, since somebody began to count.
+ */
+static Oid	counted_root = InvalidOid;
+static uint64 counted_fates = 0;
+
+/*
+ * Begins to count the fates of a table.
+ */
+void
+count_fates(const Governed *governed)
+{
+	counted_root = governed->root;
+	counted_fates = 0;
+}
+
+/*
+ * Returns how many fates of the table have been seen since count_fates, or 0 if
+ * somebody else has begun to count another's meanwhile.
+ */
+uint64
+counted(const Governed *governed)
+{
+	return counted_root == governed->root ? counted_fates : 0;
+}
+
+/*
+ * Counts a fate that a row has got.
+ */
+static void
+count_fate(const Governed *governed)
+{
+	if (counted_root == governed->root)
+		counted_fates++;
+}
+
+/*
+ * Raises 55006 while this backend alters the table or its ledger, as a default
+ * may do that calls a function: what is then written into either is lost with
+ * the old one, or the other's part of it is.
+ */
+static void
+check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
+{
+	Relation	ledger;
+	bool		altered;
+
+	if (petition_cas_altering == 0)
+		return;
+	ledger = relation_open(ledger_oid, NoLock);
+	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||
+		CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
+	relation_close(ledger, NoLock);
+	if (altered)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot assign a fate while relation \"%s\" or its ledger is being altered",
+						governed->relation),
+				 errhint("Assign it before or after, in a statement of its own."),
+				 errtable(relation)));
+}
+
+/*
  * Records the fate that rows have got, all from the same state.
  */
 static void
@@ -603,6 +667,8 @@ record_assignments(Governed *governed, Relation relation, const Datum *keys, int
 	char		nulls[7];
 
 	fill_ledger_row(single ? keys[0] : make_key_array(keys, count), from_state, fate, values, nulls);
+	check_not_altered(governed, relation, ledger);
+	count_fate(governed);
 	SPI_connect();
 	if (insert_into_ledger(governed, relation, single ? LEDGER_INSERT : LEDGER_BATCH, ledger,
 						   values, nulls, keys, count, from_state, fate) != count)
@@ -718,6 +784,7 @@ add_to_batch(const Governed *governed, const GuardedRow *row,
 	batch->values[batch->count] = *DatumGetUUIDP(row->key);
 	batch->keys[batch->count] = UUIDPGetDatum(&batch->values[batch->count]);
 	batch->count++;
+	count_fate(governed);
 	return true;
 }
 
@@ -775,6 +842,8 @@ record_import(Governed *governed, Relation relation, const GuardedRow *row, cons
 	char		nulls[7];
 
 	fill_ledger_row(row->key, NULL, fate, values, nulls);
+	check_not_altered(governed, relation, ledger);
+	count_fate(governed);
 	SPI_connect();
 	if (insert_into_ledger(governed, relation, LEDGER_IMPORT, ledger, values, nulls, &row->key, 1,
 						   NULL, fate) == 0)

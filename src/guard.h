@@ -11,6 +11,8 @@
 #include "governed.h"
 
 extern const char *assigning_actor(void);
+extern void count_fates(const Governed *governed);
+extern uint64 counted(const Governed *governed);
 extern void record_together(Governed *governed, Relation relation, const char *from_state,
 							const char *fate, int room, void (*update) (void *), void *argument);
 

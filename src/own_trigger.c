@@ -34,6 +34,7 @@
 
 const char *const TRIGGER_MISSING = "is missing";
 const char *const TRIGGER_NOT_ALWAYS = "is no longer ENABLE ALWAYS";
+const char *const TRIGGER_OTHER = "is not the one that govern creates";
 
 /*
  * Returns a text of a function's row in pg_proc, in the current memory
@@ -155,7 +156,7 @@ trigger_problem(Relation relation, const char *name, const char *function, int16
 		return TRIGGER_MISSING;
 	if (trigger->tgtype != type || trigger->tgqual != NULL || trigger->tgnattr > 0 ||
 		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
-		return "is not the one that govern creates";
+		return TRIGGER_OTHER;
 	/* the relation cache entry may have been rebuilt meanwhile */
 	trigger = find_trigger(relation, name);
 	if (trigger == NULL)

@@ -45,6 +45,7 @@ typedef struct GuardTrigger
 /* What trigger_problem may return, beside others */
 extern const char *const TRIGGER_MISSING;
 extern const char *const TRIGGER_NOT_ALWAYS;
+extern const char *const TRIGGER_OTHER;
 
 extern const Trigger *find_trigger(Relation relation, const char *name);
 extern bool is_own_function(Oid function, const char *symbol);

@@ -21,6 +21,7 @@ PG_MODULE_MAGIC;
 char	   *petition_cas_actor = NULL;
 bool		petition_cas_allow_unguard = false;
 bool		petition_cas_own_ddl = false;
+int			petition_cas_altering = 0;
 
 /* Is _PG_init at work? */
 static bool loading = false;
@@ -79,6 +80,7 @@ check_actor(char **value, void **extra, GucSource source)
 	/* not the server's own message, which repeats the value */
 	GUC_check_errmsg("value of \"%s\" cannot be recorded", "petition_cas.actor");
 	GUC_check_errdetail("%s", problem);
+	GUC_check_errhint("Set petition_cas.actor to a text of at most %d bytes.", ACTOR_LIMIT);
 	return false;
 }
 

@@ -80,12 +80,24 @@ const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
 typedef struct Findings
 {
 	List	   *problems;
-	bool		nowait;			/* in: wait for no lock, but give up */
-	bool		unknown;		/* given up: somebody else is at work on it */
+	Oid			about;			/* the relation that is being looked at */
+	bool		unlocked;		/* in: other relations are looked at without a
+								 * lock */
+	bool		all_partitions; /* in: look at the guards of all, */
+	const List *partitions;		/* or at those of these OIDs */
 	Oid			ledger;
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
+	bool		before_trigger; /* does one see its new rows? */
 	List	   *watched;		/* OIDs of all that this rests on */
 } Findings;
+
+/* What event triggers advise who would leave a problem behind */
+#define KEEP_HINT \
+	"While the table is governed this has to stay: without it a second fate, or a lost record, would be possible."
+#define ALTER_HINT \
+	"Call ungovern, alter the table and its ledger, and govern again."
+#define TRIGGER_HINT \
+	"It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica."
 
 /*
  * Adds a problem.
@@ -97,29 +109,56 @@ add_problem(Findings *findings, int sqlerrcode, const char *hint, char *text)
 
 	problem->text = text;
 
+	problem->about = findings->about;
 	problem->sqlerrcode = sqlerrcode;
 	problem->hint = hint;
+	problem->refusal_hint = KEEP_HINT;
 	findings->problems = lappend(findings->problems, problem);
 }
 
 /*
  * Opens another relation to look at; returns NULL if it is not there (any
- * more), or is locked and is not to be waited for.
+ * more).
+ *
+ * Where DDL is judged, it is not locked: to wait, while the command's own locks
+ * are held, could close a circle, as the jobs of a parallel restore do.  What the
+ * command itself has changed is locked by it; of the rest, what is committed is
+ * seen, and who is at work on it is judged by himself.
  */
 static Relation
-look_at(Findings *findings, Oid relid)
+look_at(const Findings *findings, Oid relid)
 {
-	if (!findings->nowait)
-		return try_relation_open(relid, AccessShareLock);
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-	{
-		findings->unknown = true;
-		return NULL;
-	}
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-		return relation_open(relid, NoLock);
-	UnlockRelationOid(relid, AccessShareLock);
-	return NULL;
+	return findings->unlocked ? RelationIdGetRelation(relid) :
+		try_relation_open(relid, AccessShareLock);
+}
+
+static void
+look_away(const Findings *findings, Relation relation)
+{
+	if (findings->unlocked)
+		RelationClose(relation);
+	else
+		relation_close(relation, AccessShareLock);
+}
+
+/*
+ * Marks the problem that was added last as one that the drop of something else
+ * leaves behind, by CASCADE.
+ */
+static void
+mark_droppable(Findings *findings)
+{
+	((Problem *) llast(findings->problems))->droppable = true;
+}
+
+/*
+ * Marks the problem that was added last as one that can be had by altering table
+ * and ledger alike, while the table is not governed.
+ */
+static void
+mark_alterable(Findings *findings)
+{
+	((Problem *) llast(findings->problems))->refusal_hint = ALTER_HINT;
 }
 
 /*
@@ -336,6 +375,8 @@ find_column(Findings *findings, Relation relation, const char *what, const char 
 	add_problem(findings, ERRCODE_UNDEFINED_COLUMN,
 				"Give the columns to govern as key_column and state_column.",
 				psprintf("%s column \"%s\" does not exist", what, column));
+	mark_droppable(findings);
+	mark_alterable(findings);
 	return NULL;
 }
 
@@ -354,6 +395,7 @@ find_key_problems(Findings *findings, Relation relation, const char *column)
 		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
 					psprintf("key column \"%s\" has no unique index of its own", column));
+		mark_droppable(findings);
 		mark_passing(findings);
 	}
 	if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
@@ -437,6 +479,7 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 static void
 find_table_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
+	findings->about = RelationGetRelid(relation);
 	if (!find_kind_problems(findings, relation))
 		return;
 	find_key_problems(findings, relation, guard->key_column);
@@ -464,23 +507,56 @@ static void
 find_trigger_problem(Findings *findings, Relation relation, const char *name, const char *function,
 					 int16 type)
 {
-	const char *problem = trigger_problem(relation, name, function, type);
+	const char *what = trigger_problem(relation, name, function, type);
+	Problem    *problem;
 
-	if (problem == NULL)
+	if (what == NULL)
 		return;
+	findings->about = RelationGetRelid(relation);
 	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
 				psprintf("trigger \"%s\" of relation \"%s\" %s",
-						 name, RelationGetRelationName(relation), problem));
-	if (problem == TRIGGER_MISSING || problem == TRIGGER_NOT_ALWAYS)
+						 name, RelationGetRelationName(relation), what));
+	problem = llast(findings->problems);
+	if (what == TRIGGER_MISSING)
+		problem->droppable = true;
+	else
+	{
+		problem->refusal_hint = TRIGGER_HINT;
+		problem->refusal = psprintf(what == TRIGGER_OTHER ?
+									"cannot alter the trigger that guards relation \"%s\"" :
+									"cannot disable the trigger that guards relation \"%s\"",
+									RelationGetRelationName(relation));
+	}
+	if (what == TRIGGER_MISSING || what == TRIGGER_NOT_ALWAYS)
 		mark_passing(findings);
 }
 
 /*
- * Looks at the triggers of a table and at the guards of all its partitions.
+ * Looks at the guard of a partition.
+ */
+static void
+find_partition_problems(Findings *findings, Oid relid)
+{
+	Relation	partition = look_at(findings, relid);
+
+	if (partition == NULL)
+		return;
+	find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
+	if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
+					psprintf("partition \"%s\" is a foreign table",
+							 RelationGetRelationName(partition)));
+	look_away(findings, partition);
+}
+
+/*
+ * Looks at the triggers of a table and at the guards of those of its partitions
+ * that are to be looked at.
  */
 static void
 find_guard_problems(Findings *findings, Relation relation)
 {
+	Oid			relid = RelationGetRelid(relation);
 	ListCell   *cell;
 
 	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, "guard_truncate",
@@ -488,22 +564,18 @@ find_guard_problems(Findings *findings, Relation relation)
 	find_trigger_problem(findings, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
 	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
-	foreach(cell, find_all_inheritors(RelationGetRelid(relation), NoLock, NULL))
+	if (findings->all_partitions)
 	{
-		Oid			relid = lfirst_oid(cell);
-		Relation	partition;
-
-		if (relid == RelationGetRelid(relation))
-			continue;
-		findings->watched = lappend_oid(findings->watched, relid);
-		if ((partition = look_at(findings, relid)) == NULL)
-			continue;
-		find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
-						psprintf("partition \"%s\" is a foreign table",
-								 RelationGetRelationName(partition)));
-		relation_close(partition, AccessShareLock);
+		foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+		{
+			if (lfirst_oid(cell) != relid)
+				find_partition_problems(findings, lfirst_oid(cell));
+		}
+	}
+	foreach(cell, findings->partitions)
+	{
+		if (list_member_oid(partition_ancestors(lfirst_oid(cell)), relid))
+			find_partition_problems(findings, lfirst_oid(cell));
 	}
 }
 
@@ -551,6 +623,7 @@ find_ledger_column_problems(Findings *findings, Relation ledger)
 		if (attno <= InvalidAttrNumber)
 		{
 			add_misfit(findings, ledger, NULL, psprintf("has no column \"%s\"", wanted->name));
+			mark_droppable(findings);
 			continue;
 		}
 		found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
@@ -587,6 +660,8 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 		add_misfit(findings, ledger,
 				   "If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.",
 				   psprintf("has no key column \"%s\"", name));
+		mark_droppable(findings);
+		mark_alterable(findings);
 		return;
 	}
 	found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
@@ -598,7 +673,7 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 				   psprintf("has a key column \"%s\" of another type than the table (%s, not %s)",
 							name, format_type_with_typemod(found->atttypid, found->atttypmod),
 							format_type_with_typemod(type, typmod)));
-	if (found->attgenerated != '\0')
+	if (found->attgenerated != '\0' || found->attidentity != '\0')
 		add_misfit(findings, ledger, NULL, psprintf("has a generated column \"%s\"", name));
 	if (!column_is_not_null(RelationGetDescr(ledger), attno))
 	{
@@ -608,6 +683,7 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 	if (!has_key_index(ledger, name, InvalidOid))
 	{
 		add_misfit(findings, ledger, NULL, psprintf("has no primary key on \"%s\"", name));
+		mark_droppable(findings);
 		mark_passing(findings);
 	}
 }
@@ -621,6 +697,7 @@ find_misfits(Findings *findings, Relation ledger, Relation relation, const char 
 {
 	AttrNumber	attno = attnameAttNum(relation, key_column, false);
 
+	findings->about = RelationGetRelid(ledger);
 	if (ledger->rd_rel->relkind != RELKIND_RELATION)
 	{
 		add_misfit(findings, ledger, NULL, "is not an ordinary table");
@@ -672,17 +749,19 @@ open_ledger(Findings *findings, Relation relation, const char *ledger)
 }
 
 /*
- * Notes by which indexes a ledger tells keys apart.
+ * Notes by which indexes a ledger tells keys apart, and whether a trigger may
+ * change its new rows.
  */
 static void
-note_ledger_keys(Findings *findings, Relation ledger, const char *key_column)
+note_ledger(Findings *findings, Relation ledger, const char *key_column)
 {
+	const TriggerDesc *triggers = ledger->trigdesc;
 	AttrNumber	attno = attnameAttNum(ledger, key_column, false);
+	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
 	ListCell   *cell;
 
-	if (attno <= InvalidAttrNumber)
-		return;
-	foreach(cell, key_indexes(ledger, attno))
+	findings->before_trigger = triggers != NULL && triggers->trig_insert_before_row;
+	foreach(cell, keys)
 	{
 		char	   *name = get_rel_name(lfirst_oid(cell));
 
@@ -706,6 +785,7 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 					psprintf("ledger \"%s.%s\" is missing",
 							 get_namespace_name(RelationGetNamespace(relation)), guard->ledger));
 		mark_passing(findings);
+		mark_alterable(findings);
 		return;
 	}
 	find_misfits(findings, ledger, relation, guard->key_column);
@@ -714,11 +794,11 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 		find_trigger_problem(findings, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
 		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger",
 							 TRUNCATE_TRIGGER_TYPE);
-		note_ledger_keys(findings, ledger, guard->key_column);
+		note_ledger(findings, ledger, guard->key_column);
 	}
 	findings->ledger = RelationGetRelid(ledger);
 	findings->watched = lappend_oid(findings->watched, RelationGetRelid(ledger));
-	relation_close(ledger, AccessShareLock);
+	look_away(findings, ledger);
 }
 
 /*
@@ -759,24 +839,24 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 List *
 governed_problems(Relation relation)
 {
-	Findings	findings = {0};
+	Findings	findings = {.all_partitions = true};
 
 	find_all_problems(&findings, relation, NULL);
 	return findings.problems;
 }
 
 /*
- * Tries to find the problems of a table that has a guard; returns false if that
- * would have to wait for somebody who is at work on a partition or the ledger.
+ * Returns the problems of a table that has a guard, as far as DDL is judged by
+ * them: of its partitions just those of the OIDs given are looked at, and no
+ * other relation is locked.
  */
-bool
-try_governed_problems(Relation relation, List **problems)
+List *
+problems_for_ddl(Relation relation, const List *partitions)
 {
-	Findings	findings = {.nowait = true};
+	Findings	findings = {.unlocked = true,.partitions = partitions};
 
 	find_all_problems(&findings, relation, NULL);
-	*problems = findings.problems;
-	return !findings.unknown;
+	return findings.problems;
 }
 
 /* ----------------------------------------------------------------------
@@ -886,11 +966,12 @@ find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
 		if (index == NULL)
 			continue;
 		if ((index->rd_index->indisunique || index->rd_index->indisexclusion) &&
+			!index->rd_index->indisprimary &&
 			!list_member_oid(keys, lfirst_oid(cell)))
 			add_imprudence(findings, psprintf("index \"%s\" of ledger \"%s\" can refuse a fate",
 											  RelationGetRelationName(index),
 											  RelationGetRelationName(ledger)));
-		relation_close(index, AccessShareLock);
+		look_away(findings, index);
 	}
 }
 
@@ -955,7 +1036,7 @@ imprudences(Relation relation)
 			find_user_triggers(&findings, ledger);
 			find_user_indexes(&findings, ledger, guard.key_column);
 		}
-		relation_close(ledger, AccessShareLock);
+		look_away(&findings, ledger);
 	}
 	return findings.problems;
 }
@@ -977,6 +1058,7 @@ keep_findings(Governed *governed, const Findings *findings, uint64 begun)
 	int			count = 0;
 
 	governed->ledger_oid = findings->ledger;
+	governed->before_trigger = findings->before_trigger;
 	governed->problems = NIL;
 	foreach(cell, findings->problems)
 		governed->problems = lappend(governed->problems, pstrdup(((Problem *) lfirst(cell))->text));
@@ -1014,7 +1096,7 @@ judge(Governed *governed, Relation relation)
 		else
 		{
 			find_all_problems(&findings, root, relation);
-			relation_close(root, AccessShareLock);
+			look_away(&findings, root);
 		}
 	}
 	keep_findings(governed, &findings, begun);
@@ -1046,19 +1128,39 @@ is_sound(Governed *governed, Relation relation)
 }
 
 /*
- * Returns the ledger of a governed relation that may be given a fate; asked
- * before each.  Raises 55000 with the problems of one that is unsound; 42P01 if
- * its ledger is gone, and 42501 if that belongs to another role.
+ * Returns the ledger of a governed relation that may be given a fate, locked as
+ * it is to be written; asked before each.  Raises 55000 with the problems of one
+ * that is unsound; 42P01 if its ledger is gone, and 42501 if that belongs to
+ * another role.
  */
 Oid
 check_sound(Governed *governed, Relation relation)
 {
 	Oid			ledger = governed_ledger(governed, false);
 
+	/* what is judged must not change before it is written */
+	LockRelationOid(ledger, RowExclusiveLock);
 	if (is_sound_with(governed, relation, ledger))
 		return ledger;
 	(void) ledger_owner(ledger, governed->ledger, governed->root, governed->relation);
 	report_unsound(relation, governed->problems);
+}
+
+/*
+ * Raises 55000 for a partitioned table with a partition whose guard is not in
+ * order.  Asked where a row has got its fate and no guard in this backend knows
+ * of it: to look at all partitions each time would cost too much.
+ */
+void
+check_partitions(Governed *governed, Relation relation)
+{
+	List	   *texts = NIL;
+	ListCell   *cell;
+
+	foreach(cell, governed_problems(relation))
+		texts = lappend(texts, ((Problem *) lfirst(cell))->text);
+	if (texts != NIL)
+		report_unsound(relation, texts);
 }
 
 /*

@@ -16,10 +16,14 @@
 typedef struct Problem
 {
 	char	   *text;			/* as verify_fates tells it */
+	Oid			about;			/* of the relation that has it */
 	int			sqlerrcode;		/* with which govern refuses it */
 	const char *hint;			/* what govern advises, or NULL */
 	bool		imprudent;		/* it is told, and stops nobody */
 	bool		passing;		/* a restore leaves it so between commands */
+	bool		droppable;		/* a drop of something else may leave it */
+	const char *refusal;		/* how DDL that leaves it is refused, or NULL */
+	const char *refusal_hint;
 } Problem;
 
 /* A column of a ledger, apart from the key */
@@ -40,9 +44,10 @@ extern Oid	key_base_type(Form_pg_attribute key, int32 *typmod);
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
 extern List *ledger_problems(Relation ledger, Relation relation, const char *key_column);
 extern List *governed_problems(Relation relation);
-extern bool try_governed_problems(Relation relation, List **problems);
+extern List *problems_for_ddl(Relation relation, const List *partitions);
 extern List *imprudences(Relation relation);
 
+extern void check_partitions(Governed *governed, Relation relation);
 extern void check_readable(Governed *governed, Relation relation);
 extern bool is_sound(Governed *governed, Relation relation);
 extern Oid	check_sound(Governed *governed, Relation relation);
