@@ -91,6 +91,7 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* is it an ALTER TABLE? */
 	List	   *befores;		/* how the tables are that it names */
+	List	   *ungoverned;		/* what it names and governs nothing */
 } Watch;
 
 static Watch *watch = NULL;		/* the innermost one */
@@ -436,6 +437,18 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 }
 
 /*
+ * Notes a relation that the command names and that belongs to no governed table.
+ */
+static void
+note_ungoverned(Oid relid, const Event *event)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+	event->watch->ungoverned = lappend_oid(event->watch->ungoverned, relid);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
  * Notes how the governed tables are that a relation, which the command names,
  * belongs to.  Those that use it as a ledger are noted even if that is somebody
  * else's now: the command may change that.
@@ -443,21 +456,30 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 static void
 note_relation(Oid relid, const Event *event)
 {
+	char		relkind = get_rel_relkind(relid);
 	Relation	relation;
 	List	   *tables;
 	List	   *counting;
 	ListCell   *cell;
 
-	if (get_rel_relkind(relid) == RELKIND_INDEX)
+	if (relkind == RELKIND_INDEX || relkind == RELKIND_PARTITIONED_INDEX)
 		relid = IndexGetRelation(relid, true);
-	if (!OidIsValid(relid) || !may_concern_us(relid) ||
-		(relation = RelationIdGetRelation(relid)) == NULL)
+	if (!OidIsValid(relid))
+		return;
+	if (!may_concern_us(relid))
+	{
+		note_ungoverned(relid, event);
+		return;
+	}
+	if ((relation = RelationIdGetRelation(relid)) == NULL)
 		return;
 	tables = counting = governed_tables_of(relation, event);
 	if (!has_guard(relation) && is_ledger(relation))
 		tables = find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
 								   RelationGetRelationName(relation));
 	RelationClose(relation);
+	if (tables == NIL)
+		note_ungoverned(relid, event);
 	foreach(cell, tables)
 	{
 		if (find_before(lfirst_oid(cell), event) == NULL)
@@ -925,14 +947,14 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 {
 	Before	   *before = find_before(relid, event);
 	Relation	relation = RelationIdGetRelation(relid);
-	bool		creates_trigger = IsA(event->command, CreateTrigStmt) &&
-	!((CreateTrigStmt *) event->command)->replace;
+	bool		is_trigger = IsA(event->command, CreateTrigStmt);
+	bool		creates_trigger = is_trigger && !((CreateTrigStmt *) event->command)->replace;
 
 	if (relation == NULL)
 		return;
 	if (before != NULL)
 		let_ledger_follow(relation, before, event);
-	if (creates_trigger && (before == NULL || before->guard == NULL))
+	if (is_trigger && (before == NULL || before->guard == NULL))
 		check_new_guard(relation, event);
 	check_problems(relation, before, touched_oids, creates_trigger, event);
 	if (before != NULL)
@@ -1147,6 +1169,18 @@ check_attached(const List *touched_oids, const Event *event)
 }
 
 /*
+ * Has a relation that the command names been made a part of a governed table by
+ * somebody else, while the command waited for its lock?  Then nothing is known
+ * of how it was before.  The jobs of a parallel restore meet so.
+ */
+static bool
+is_governed_meanwhile(Oid relid, const Event *event)
+{
+	return event->watch != NULL && !IsA(event->command, CreateTrigStmt) &&
+		list_member_oid(event->watch->ungoverned, relid);
+}
+
+/*
  * Adds the governed tables that a relation, which was invalidated, belongs to,
  * if it was this transaction that changed it.  altered is what check_columns
  * wants.
@@ -1161,7 +1195,8 @@ add_touched(List *tables, Oid relid, const List *altered, const Event *event)
 		return tables;
 	if (is_locked_by_us(relation))
 	{
-		tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
+		if (!is_governed_meanwhile(relid, event))
+			tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
 		check_trigger_names(relation);
 		foreach(cell, altered)
 			check_columns(relation, lfirst_oid(cell), event);
