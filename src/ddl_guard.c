@@ -437,14 +437,17 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 }
 
 /*
- * Notes a relation that the command names and that belongs to no governed table.
+ * Notes a relation that the command names and that belongs to no governed table,
+ * and what it is a partition of.
  */
 static void
 note_ungoverned(Oid relid, const Event *event)
 {
+	List	   *ancestors = partition_ancestors(relid);
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
 	event->watch->ungoverned = lappend_oid(event->watch->ungoverned, relid);
+	event->watch->ungoverned = list_concat_unique_oid(event->watch->ungoverned, ancestors);
 	MemoryContextSwitchTo(caller);
 }
 
@@ -1169,9 +1172,9 @@ check_attached(const List *touched_oids, const Event *event)
 }
 
 /*
- * Has a relation that the command names been made a part of a governed table by
- * somebody else, while the command waited for its lock?  Then nothing is known
- * of how it was before.  The jobs of a parallel restore meet so.
+ * Has a relation that the command names been governed by somebody else, while the
+ * command waited for its lock?  Then nothing is known of how it was before.  The
+ * jobs of a parallel restore meet so.
  */
 static bool
 is_governed_meanwhile(Oid relid, const Event *event)
@@ -1195,8 +1198,12 @@ add_touched(List *tables, Oid relid, const List *altered, const Event *event)
 		return tables;
 	if (is_locked_by_us(relation))
 	{
-		if (!is_governed_meanwhile(relid, event))
-			tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
+		foreach(cell, governed_tables_of(relation, event))
+		{
+			if (!is_governed_meanwhile(relid, event) &&
+				!is_governed_meanwhile(lfirst_oid(cell), event))
+				tables = list_append_unique_oid(tables, lfirst_oid(cell));
+		}
 		check_trigger_names(relation);
 		foreach(cell, altered)
 			check_columns(relation, lfirst_oid(cell), event);
