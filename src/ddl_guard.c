@@ -893,6 +893,23 @@ check_new_guard(Relation relation, const Event *event)
 }
 
 /*
+ * Is among the problems of a table, which the command did not name, one that the
+ * drop of something else does not leave?  Then it assigned no fates before.
+ */
+static bool
+was_unsound_anyway(const List *problems)
+{
+	ListCell   *cell;
+
+	foreach(cell, problems)
+	{
+		if (!((Problem *) lfirst(cell))->droppable)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Refuses a command after which a governed table has a problem that it had not
  * before.  Of one that the command did not name, that is a problem which the
  * drop of something else leaves, if there is no other: one that has, has not
@@ -905,14 +922,8 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 	List	   *problems = problems_for_ddl(relation, partitions);
 	ListCell   *cell;
 
-	if (before == NULL && !creates_trigger)
-	{
-		foreach(cell, problems)
-		{
-			if (!((Problem *) lfirst(cell))->droppable)
-				return;
-		}
-	}
+	if (before == NULL && !creates_trigger && was_unsound_anyway(problems))
+		return;
 	foreach(cell, problems)
 	{
 		const Problem *problem = lfirst(cell);
@@ -1471,6 +1482,28 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 }
 
 /*
+ * Does what is dropped from a governed table by CASCADE matter no more, since it
+ * assigned no fates before?  Or whoever makes a table with a guard and no ledger
+ * could keep others from dropping their types.
+ */
+static bool
+is_unsound_bystander(Relation relation, const Event *event)
+{
+	Oid			root_oid;
+	Relation	root;
+	bool		unsound;
+
+	if (!has_guard(relation))
+		return false;
+	root_oid = governed_root(relation);
+	if (find_before(root_oid, event) != NULL || (root = RelationIdGetRelation(root_oid)) == NULL)
+		return false;
+	unsound = was_unsound_anyway(problems_for_ddl(root, NIL));
+	RelationClose(root);
+	return unsound;
+}
+
+/*
  * Checks a column that was dropped, of a table that may be gone too.
  */
 static void
@@ -1481,7 +1514,8 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 	check_row_type(relid);
 	if (!may_concern_us(relid) || (relation = try_relation_open(relid, AccessShareLock)) == NULL)
 		return;
-	check_dropped_column(relation, column, event);
+	if (!is_unsound_bystander(relation, event))
+		check_dropped_column(relation, column, event);
 	relation_close(relation, AccessShareLock);
 }
 

@@ -762,6 +762,52 @@ refused 'key of a composite type: `DROP ATTRIBUTE`', \@owner, 'PF006', 'ALTER TY
   fixture => q{CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id pair PRIMARY KEY, state text, note text);
 	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,1)', 'open'), ('(1,2)', 'open'); UPDATE t SET state = 'won' WHERE (id).b = 1},
   left => '(1,1) won/won, (1,2) open/-';
+refused 'key of a table\'s row type: a column of it dropped', \@owner, 'PF006', 'ALTER TABLE pair DROP b',
+  fixture => q{CREATE TABLE pair (a int, b varchar); CREATE TYPE around AS (p pair); CREATE TABLE t (id around PRIMARY KEY, state text, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('("(1,1)")', 'open'), ('("(1,2)")', 'open'); UPDATE t SET state = 'won' WHERE ((id).p).b = '1'},
+  left => '("(1,1)") won/won, ("(1,2)") open/-';
+refused 'key of a table\'s row type: a label of an enum in it', \@owner, 'PF006', q{ALTER TYPE letter RENAME VALUE 'a' TO 'x'},
+  fixture => q{CREATE TYPE letter AS ENUM ('a', 'b'); CREATE TABLE pair (a int, b letter); CREATE TABLE t (id pair PRIMARY KEY, state text, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,a)', 'open'), ('(1,b)', 'open'); UPDATE t SET state = 'won' WHERE (id).b = 'a'},
+  left => '(1,a) won/won, (1,b) open/-';
+refused 'a `BEFORE` trigger on the ledger that forges a row and drops itself', ['ann'], '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP TRIGGER once ON t_fates; new.fate = 'lost'; RETURN new; EXCEPTION WHEN OTHERS THEN new.fate = 'lost'; RETURN new; END $$;
+	CREATE TRIGGER once BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
+refused 'a `BEFORE` trigger on the ledger that suppresses a row', ['ann'], '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
+  before => q{CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	CREATE TRIGGER once BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION suppress()};
+my $assigning = q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t SET state = 'won' WHERE id = 2; RETURN 1; END $$};
+refused 'a fate given by the default of a new column of the ledger, which the rewrite would lose', \@owner, '55006', 'ALTER TABLE t_fates ADD x int DEFAULT f()', before => $assigning;
+refused 'the same by one of the table', \@owner, '55006', 'ALTER TABLE t ADD x int DEFAULT f()', before => $assigning;
+refused 'the same by `ALTER COLUMN TYPE ... USING` of another column', \@owner, '55006', 'ALTER TABLE t ALTER note TYPE int USING f()', before => $assigning;
+harmless 'a fate after an `ALTER TABLE` that failed, in the same transaction', \@owner, 'it is assigned',
+  "BEGIN; DO \$\$ BEGIN ALTER TABLE t ADD x int DEFAULT 1/0; EXCEPTION WHEN division_by_zero THEN END \$\$; UPDATE t SET state = 'won' WHERE id = 2; COMMIT",
+  left => '1 won/won, 2 won/won, 3 draft/-';
+refused 'a guard on another table that names this table\'s ledger', \@owner, 'PF006',
+  q{CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won"]}')},
+  before => 'CREATE TABLE u (id int PRIMARY KEY, state text)';
+refused 'the same by `CREATE OR REPLACE TRIGGER`', \@owner, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won"]}')},
+  before => 'CREATE TABLE u (id int PRIMARY KEY, state text)';
+refused 'a guard of another role\'s table that names this table\'s ledger', ['sam'], '42501',
+  q{CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won"]}')},
+  before_super => 'CREATE TABLE w.u (id int PRIMARY KEY, state text); ALTER TABLE w.u OWNER TO sam';
+refused 'an identity column for the key of the ledger', \@owner, 'PF006', 'ALTER TABLE t_fates ALTER id ADD GENERATED ALWAYS AS IDENTITY';
+my $two_names = q{CREATE TABLE t (id int PRIMARY KEY, state text, note text) PARTITION BY RANGE (id);
+	CREATE TABLE w.part PARTITION OF t FOR VALUES FROM (0) TO (10); CREATE TABLE x.part PARTITION OF t FOR VALUES FROM (10) TO (20);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft'); UPDATE t SET state = 'won' WHERE id = 1};
+refused 'a second of two partitions of one name, whose guard alone is in order', ['ann'], 'PF006', 'ALTER TABLE x.part DISABLE TRIGGER petition_cas_guard',
+  fixture => $two_names, before_super => 'SET petition_cas.allow_unguard = on; ALTER TABLE w.part DISABLE TRIGGER petition_cas_guard',
+  problems => 'trigger "petition_cas_guard" of relation "part" is disabled';
+for my $held (
+	[ 'the ledger', 'w.t_fates', 'ALTER TABLE t DROP CONSTRAINT t_pkey' ],
+	[ 'the table', 'w.t', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey' ],
+	[ 'the table', 'w.t', 'ALTER TABLE t_fates DISABLE TRIGGER petition_cas_ledger' ])
+{
+	my ($what, $relation, $ddl) = @$held;
+	refused "`$ddl` while somebody holds a lock on $what", ['ann'], 'PF006', $ddl,
+	  before_super => "BEGIN; LOCK TABLE $relation; PREPARE TRANSACTION 'held'", after => q{ROLLBACK PREPARED 'held'};
+}
 # whatever got through: the table is given no fate
 for my $unsound (
 	[ 'without the primary key', 'ALTER TABLE w.t DROP CONSTRAINT t_pkey', 'key column "id" has no unique index of its own' ],
@@ -824,6 +870,22 @@ harmless 'tables of a stranger with nonsense for a guard, locked: DDL of others'
   before_super => q{CREATE TABLE bait (id w.mood, state w.mood); ALTER TABLE bait OWNER TO sam; SET SESSION AUTHORIZATION sam;
 	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'nowhere', '{"open": ["lost"]}');
 	RESET SESSION AUTHORIZATION; BEGIN; LOCK TABLE w.bait; PREPARE TRANSACTION 'held'},
+  after => q{ROLLBACK PREPARED 'held'};
+harmless 'a table of a stranger with nonsense for a guard: `DROP ... CASCADE` of what it depends on', ['ann'], 'nobody is refused',
+  q{DROP FUNCTION f() CASCADE; DROP DOMAIN d CASCADE; DROP TYPE mood CASCADE},
+  before => q{CREATE TYPE mood AS ENUM ('glad'); CREATE DOMAIN d AS int; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'},
+  before_super => q{CREATE TABLE bait (id w.d DEFAULT w.f(), state w.mood); ALTER TABLE bait OWNER TO sam; SET SESSION AUTHORIZATION sam;
+	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'nowhere', '{"open": ["lost"]}')};
+harmless 'a guard of a stranger that names a table that is to be dropped', \@owner, 'it does not count', 'DROP TABLE u_fates',
+  before => 'SELECT 1', before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam; SET SESSION AUTHORIZATION sam;
+	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'u_fates', '{"open": ["lost"]}');
+	RESET SESSION AUTHORIZATION; SET SESSION AUTHORIZATION ann; CREATE TABLE w.u_fates (LIKE w.t_fates INCLUDING ALL);
+	CREATE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON w.u_fates FOR EACH ROW EXECUTE FUNCTION guard_ledger()};
+refused 'govern of a table of another role, which he has locked', ['ann'], '42501', q{SELECT govern('bait', '{"open": ["won"]}')},
+  before_super => q{CREATE TABLE w.bait (id int PRIMARY KEY, state text); ALTER TABLE w.bait OWNER TO sam; BEGIN; LOCK TABLE w.bait; PREPARE TRANSACTION 'held'},
+  after => q{ROLLBACK PREPARED 'held'};
+refused 'verify_fates of such a table', ['ann'], '42501', q{SELECT verify_fates('bait')},
+  before_super => q{CREATE TABLE w.bait (id int PRIMARY KEY, state text); ALTER TABLE w.bait OWNER TO sam; SET SESSION AUTHORIZATION sam; SELECT govern('w.bait', '{"open": ["won"]}'); RESET SESSION AUTHORIZATION; BEGIN; LOCK TABLE w.bait; PREPARE TRANSACTION 'held'},
   after => q{ROLLBACK PREPARED 'held'};
 
 # --- The table --------------------------------------------------------------
