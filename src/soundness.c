@@ -883,11 +883,12 @@ find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 	for (int i = 0; i < ACL_NUM(acl); i++)
 	{
 		const AclItem *item = &ACL_DAT(acl)[i];
-		const char *grantee = item->ai_grantee == ACL_ID_PUBLIC ? "public" :
-		GetUserNameFromId(item->ai_grantee, true);
+		const char *grantee = "public";
 
 		if (item->ai_grantee == ledger->rd_rel->relowner)
 			continue;
+		if (item->ai_grantee != ACL_ID_PUBLIC)
+			grantee = GetUserNameFromId(item->ai_grantee, true);
 		for (int j = 0; j < lengthof(rights); j++)
 		{
 			if (ACLITEM_GET_PRIVS(*item) & rights[j].mode)
