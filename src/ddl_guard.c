@@ -80,6 +80,8 @@ PG_FUNCTION_INFO_V1(guard_drop);
 
 #define UNGOVERN_HINT \
 	"Call ungovern, alter the table and its ledger, and govern again."
+#define COLUMN_KEPT \
+	"cannot alter the type of the key or state column of governed relation \"%s\""
 
 /*
  * A command that is running, between its two event triggers; in the top
@@ -1054,11 +1056,8 @@ check_columns(Relation relation, Oid altered, const Event *event)
 		return;
 	if (read_guard(relation, &guard))
 	{
-		static const char *const message =
-		"cannot alter the type of the key or state column of governed relation \"%s\"";
-
-		check_column_kept(relation, guard.key_column, message, event);
-		check_column_kept(relation, guard.state_column, message, event);
+		check_column_kept(relation, guard.key_column, COLUMN_KEPT, event);
+		check_column_kept(relation, guard.state_column, COLUMN_KEPT, event);
 	}
 	else if (is_ledger(relation) && ledger_users(relation, event) != NIL)
 		check_column_kept(relation, NULL, "cannot alter the type of a column of ledger \"%s\"",

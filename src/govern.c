@@ -438,9 +438,10 @@ describe_disagreement(const Governed *governed, const Disagreement *disagreement
 {
 	const char *state = disagreement->state;
 	const char *fate = disagreement->fate;
-	int			fate_number = fate == NULL ? NO_STATE :
-	lifecycle_find(governed->lifecycle, fate, strlen(fate));
+	int			fate_number = NO_STATE;
 
+	if (fate != NULL)
+		fate_number = lifecycle_find(governed->lifecycle, fate, strlen(fate));
 	if (disagreement->has_ledger && fate == NULL)
 		return pstrdup("the ledger holds a row without a fate");
 	if (!disagreement->has_row)

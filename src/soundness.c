@@ -52,6 +52,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/parse_relation.h"
@@ -635,7 +636,9 @@ find_ledger_column_problems(Findings *findings, Relation ledger)
 		if (found->attgenerated != '\0' || found->attidentity != '\0')
 			add_misfit(findings, ledger, NULL,
 					   psprintf("has a generated column \"%s\"", wanted->name));
-		if (wanted->not_null != column_is_not_null(RelationGetDescr(ledger), attno))
+		/* one that was not validated still refuses new rows */
+		if (wanted->not_null ? !column_is_not_null(RelationGetDescr(ledger), attno) :
+			found->attnotnull)
 			add_misfit(findings, ledger, NULL,
 					   psprintf(wanted->not_null ? "has a column \"%s\" that may be null" :
 								"has a column \"%s\" that may not be null", wanted->name));
@@ -877,17 +880,21 @@ find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 		const char *name;
 	}			rights[] = {
 		{ACL_INSERT, "INSERT"}, {ACL_UPDATE, "UPDATE"}, {ACL_DELETE, "DELETE"},
-		{ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"}, {ACL_TRIGGER, "TRIGGER"}
+		{ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"}, {ACL_TRIGGER, "TRIGGER"},
+#if PG_VERSION_NUM >= 170000
+		{ACL_MAINTAIN, "MAINTAIN"}
+#endif
 	};
 
 	for (int i = 0; i < ACL_NUM(acl); i++)
 	{
 		const AclItem *item = &ACL_DAT(acl)[i];
-		const char *grantee = item->ai_grantee == ACL_ID_PUBLIC ? "public" :
-		GetUserNameFromId(item->ai_grantee, true);
+		const char *grantee = "public";
 
 		if (item->ai_grantee == ledger->rd_rel->relowner)
 			continue;
+		if (item->ai_grantee != ACL_ID_PUBLIC)
+			grantee = GetUserNameFromId(item->ai_grantee, true);
 		for (int j = 0; j < lengthof(rights); j++)
 		{
 			if (ACLITEM_GET_PRIVS(*item) & rights[j].mode)
@@ -990,8 +997,8 @@ find_event_triggers(Findings *findings)
 		{"guard_ddl", "petition_cas_ddl"},
 		{"guard_drop", "petition_cas_drop"}
 	};
-	Relation	event_triggers = table_open(EventTriggerRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(event_triggers, InvalidOid, false, NULL, 0, NULL);
+	Relation	catalog = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
 	bool		fires[lengthof(wanted)] = {false};
 	HeapTuple	row;
 
@@ -1007,7 +1014,11 @@ find_event_triggers(Findings *findings)
 		}
 	}
 	systable_endscan(scan);
-	table_close(event_triggers, AccessShareLock);
+	table_close(catalog, AccessShareLock);
+#if PG_VERSION_NUM >= 170000
+	if (!event_triggers)
+		add_imprudence(findings, pstrdup("event_triggers is off here, so that no event trigger fires"));
+#endif
 	for (int i = 0; i < lengthof(wanted); i++)
 	{
 		if (!fires[i])

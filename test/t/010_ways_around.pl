@@ -45,7 +45,7 @@ my %condition = (
 	42710 => 'duplicate object', 42804 => 'wrong type', 42809 => 'wrong object type',
 	55000 => 'not in prerequisite state', 55006 => 'object in use', '39P01' => 'trigger protocol violated',
 	'0A000' => 'not supported', '2BP01' => 'others depend on it', '42P07' => 'exists already',
-	'42P16' => 'invalid table definition', 23514 => 'check violation', PF004 => 'not found');
+	'42P16' => 'invalid table definition', '42P17' => 'invalid object definition', 23514 => 'check violation', PF004 => 'not found');
 
 my $fixture = q{
 	CREATE TABLE t (id int PRIMARY KEY, state text, note text);
@@ -887,6 +887,150 @@ refused 'govern of a table of another role, which he has locked', ['ann'], '4250
 refused 'verify_fates of such a table', ['ann'], '42501', q{SELECT verify_fates('bait')},
   before_super => q{CREATE TABLE w.bait (id int PRIMARY KEY, state text); ALTER TABLE w.bait OWNER TO sam; SET SESSION AUTHORIZATION sam; SELECT govern('w.bait', '{"open": ["won"]}'); RESET SESSION AUTHORIZATION; BEGIN; LOCK TABLE w.bait; PREPARE TRANSACTION 'held'},
   after => q{ROLLBACK PREPARED 'held'};
+
+# --- What newer versions have -----------------------------------------------
+
+# Tried where there is such a thing; docs/ways-around.md is of PostgreSQL 15.
+
+$group = 'Newer versions';
+
+my $generated_key = q{
+	CREATE TABLE t (base int, id int GENERATED ALWAYS AS (base) STORED PRIMARY KEY, state text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+	GRANT ALL ON t TO wes;
+	INSERT INTO t (base, state) VALUES (1, 'open'), (2, 'open'), (3, 'draft');
+	UPDATE t SET state = 'won' WHERE id = 1;
+};
+if ($node->pg_version >= 16)
+{
+	refused 'a generated key: another value for what it is made of', \@all, 'PF006', 'UPDATE t SET base = 11 WHERE id = 1', fixture => $generated_key;
+	refused 'a generated key: another function of that name', \@all, 'PF006', q{UPDATE t SET base = base, state = 'lost' WHERE base = 1},
+	  fixture => $generated_key =~ s/AS \(base\)/AS (key_of(base))/r =~ s/^/CREATE FUNCTION key_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT \$1';/r,
+	  before => q{CREATE OR REPLACE FUNCTION key_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 10'};
+	refused '`govern` a generated state', \@owner, '42809', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
+	  before => q{CREATE TABLE u (id int PRIMARY KEY, state text GENERATED ALWAYS AS ('open') STORED)};
+	refused '`COPY ... DEFAULT` of a fate for a key that the ledger gives another', \@all, 'PF002', "COPY t FROM stdin WITH (DEFAULT '\\D');\n9\t\\D\t\\N\n\\.",
+	  before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3'); ALTER TABLE t ALTER state SET DEFAULT 'lost'},
+	  left => "$fixture_left, 9 -/won", problems => '9: the ledger holds the fate "won", but the row is gone';
+}
+
+if ($node->pg_version >= 17)
+{
+	refused '`ALTER COLUMN` id `SET EXPRESSION`', \@owner, 'PF006', 'ALTER TABLE t ALTER id SET EXPRESSION AS (base + 100)', fixture => $generated_key;
+	harmless '`ALTER COLUMN` id `DROP EXPRESSION`', \@owner, 'the values stay, and are kept', 'ALTER TABLE t ALTER id DROP EXPRESSION', fixture => $generated_key;
+	refused 'the same, and a change of the key', \@owner, 'PF006', "ALTER TABLE t ALTER id DROP EXPRESSION;\nUPDATE t SET id = 11 WHERE id = 1", fixture => $generated_key;
+
+	my $none = 'USING (VALUES (2)) v (id) ON t.id = v.id WHEN NOT MATCHED BY SOURCE AND id = 1 THEN';
+	refused '`MERGE ... WHEN NOT MATCHED BY SOURCE` that updates', \@all, 'PF002', "MERGE INTO t $none UPDATE SET state = 'lost'";
+	refused '`MERGE ... WHEN NOT MATCHED BY SOURCE` that deletes', \@all, 'PF006', "MERGE INTO t $none DELETE";
+	refused '`MERGE ... RETURNING` in a CTE', \@all, 'PF002',
+	  q{WITH m AS (MERGE INTO t USING (VALUES (1)) v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET state = 'lost' RETURNING merge_action(), t.id) SELECT * FROM m};
+	refused 'two `MERGE`s in one statement that give one row two fates', \@all, '21000',
+	  q{WITH m AS (MERGE INTO t USING (VALUES (2)) v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET state = 'won' RETURNING t.id) MERGE INTO t USING m ON t.id = m.id WHEN MATCHED THEN UPDATE SET state = 'lost'};
+	my $views = q{CREATE VIEW v AS SELECT * FROM t; GRANT ALL ON v TO wes; CREATE VIEW instead AS SELECT * FROM t; GRANT ALL ON instead TO wes;
+		CREATE FUNCTION instead() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE t SET state = new.state WHERE id = new.id; RETURN new; END';
+		CREATE TRIGGER instead INSTEAD OF UPDATE ON instead FOR EACH ROW EXECUTE FUNCTION instead()};
+	refused '`MERGE` into a view', \@all, 'PF002', q{MERGE INTO v USING (VALUES (1)) s (id) ON v.id = s.id WHEN MATCHED THEN UPDATE SET state = 'lost'}, before => $views;
+	refused '`MERGE` into a view that deletes', \@all, 'PF006', q{MERGE INTO v USING (VALUES (2)) s (id) ON v.id = s.id WHEN NOT MATCHED BY SOURCE AND v.id = 1 THEN DELETE}, before => $views;
+	refused '`MERGE` into a view with an `INSTEAD OF` trigger', \@all, 'PF002', q{MERGE INTO instead v USING (VALUES (1)) s (id) ON v.id = s.id WHEN MATCHED THEN UPDATE SET state = 'lost'}, before => $views;
+	refused '`MERGE` that moves a fated row to another partition', \@all, 'PF006', 'MERGE INTO t USING (VALUES (1)) v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET id = 11', fixture => $partitioned;
+	refused '`MERGE ... WHEN NOT MATCHED BY SOURCE` on the ledger, that deletes', \@owner, 'PF006', 'MERGE INTO t_fates f USING (VALUES (2)) v (id) ON f.id = v.id WHEN NOT MATCHED BY SOURCE THEN DELETE';
+
+	my $in_ledger = [ before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3')}, left => "$fixture_left, 9 -/won", problems => '9: the ledger holds the fate "won", but the row is gone' ];
+	refused '`COPY ... ON_ERROR ignore` of a fate for a key that the ledger gives another', \@all, 'PF002', "COPY t FROM stdin WITH (ON_ERROR ignore);\nx\tlost\t\\N\n9\tlost\t\\N\n\\.", @$in_ledger;
+	refused '`COPY ... ON_ERROR ignore` of an unknown state', \@all, '22023', "COPY t FROM stdin WITH (ON_ERROR ignore);\n4\treopened\t\\N\n\\.";
+	refused '`COPY ... ON_ERROR ignore` of a fated row again', \@all, '23505', "COPY t FROM stdin WITH (ON_ERROR ignore);\n1\tlost\t\\N\n\\.";
+	harmless '`COPY ... ON_ERROR ignore` of an enum\'s unknown state', \@all, 'the row is left out', "COPY t FROM stdin WITH (ON_ERROR ignore);\n4\treopened\t\\N\n5\tlost\t\\N\n\\.",
+	  fixture => $enum, left => "$fixture_left, 5 lost/lost";
+
+	my $identity = $partitioned =~ s/id int PRIMARY/id int GENERATED BY DEFAULT AS IDENTITY PRIMARY/r;
+	refused 'an identity column of a partitioned table, begun again', \@owner, '23505', qq{ALTER TABLE t ALTER id RESTART WITH 1;\nINSERT INTO t (state) VALUES ('lost')}, fixture => $identity;
+	refused 'an identity column: a new key by `DEFAULT`', \@owner, 'PF006', qq{ALTER TABLE t ALTER id RESTART WITH 5;\nUPDATE t SET id = DEFAULT, state = 'lost' WHERE id = 2}, fixture => $identity;
+	refused 'an identity column for the ledger', \@owner, 'PF006', 'ALTER TABLE t_fates ALTER id ADD GENERATED BY DEFAULT AS IDENTITY', fixture => $identity;
+
+	my $maintain = [ before => 'GRANT MAINTAIN ON t, t_fates TO sam' ];
+	harmless 'with `MAINTAIN`: `CLUSTER`, `VACUUM FULL`, `REINDEX`, a lock', ['sam'], 'rows and ledger stay what they are',
+	  "CLUSTER t USING t_pkey;\nCLUSTER t_fates USING t_fates_pkey;\nVACUUM FULL t_fates;\nREINDEX TABLE CONCURRENTLY t_fates;\nREINDEX TABLE t;\nBEGIN; LOCK TABLE t, t_fates; COMMIT", @$maintain;
+	for my $beyond ('DROP INDEX t_fates_pkey', 'TRUNCATE t', 'ALTER TABLE t DISABLE TRIGGER ALL', 'CREATE UNIQUE INDEX ON t_fates (fate)')
+	{
+		refused "with `MAINTAIN`: `$beyond`", ['sam'], '42501', $beyond, @$maintain;
+	}
+	harmless 'with `MAINTAIN`: verify_fates', \@owner, 'it is told as imprudent', q{SELECT verify_fates('t')}, @$maintain,
+	  rows => q{SELECT problem FROM verify_fates('t') WHERE problem LIKE '%MAINTAIN%'}, left => 'imprudent: role "sam" has the right MAINTAIN on ledger "t_fates"';
+	harmless '`MAINTAIN` by default privileges, before `govern`', \@owner, 'the ledger does not keep it',
+	  q{SELECT ungovern('t'); DROP TABLE t_fates; ALTER DEFAULT PRIVILEGES GRANT MAINTAIN ON TABLES TO sam; SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); ALTER DEFAULT PRIVILEGES REVOKE MAINTAIN ON TABLES FROM sam},
+	  rows => q{SELECT count(*) FROM verify_fates('t') WHERE problem LIKE '%MAINTAIN%'}, left => '0';
+
+	refused '`event_triggers = off`', [ 'wes', 'sam', 'ann' ], '42501', 'SET event_triggers = off';
+	refused '`event_triggers = off`, drop the guard, then a fate by compare_and_swap', [$root], '55000',
+	  "BEGIN; SET event_triggers = off; DROP TRIGGER petition_cas_guard ON t;\nSELECT compare_and_swap(null::t, '2', 'open', 'won')";
+	refused '`event_triggers = off`, drop the ledger\'s primary key, then a fate', [$root], '55000',
+	  "BEGIN; SET event_triggers = off; ALTER TABLE t_fates DROP CONSTRAINT t_fates_pkey;\nUPDATE t SET state = 'won' WHERE id = 2";
+	limit '`event_triggers = off`, disable the guard, change a fate', [$root], '`verify_fates` tells; the ledger still admits one fate',
+	  q{SET event_triggers = off; ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET state = 'lost' WHERE id = 1},
+	  left => '1 lost/won, 2 open/-, 3 draft/-',
+	  problems => '1: the row has the fate "lost", but the ledger holds "won"; trigger "petition_cas_guard" of relation "t" is disabled; trigger "petition_cas_truncate" of relation "t" is disabled';
+	limit '`event_triggers = off`, `SET EXPRESSION` of a generated key', [$root], '`verify_fates` tells; the ledger keeps the fates of the former keys',
+	  q{SET event_triggers = off; ALTER TABLE t ALTER id SET EXPRESSION AS (base + 100)}, fixture => $generated_key,
+	  left => '1 -/won, 101 won/-, 102 open/-, 103 draft/-',
+	  problems => '1: the ledger holds the fate "won", but the row is gone; 101: the row has the fate "won", but the ledger has no row for it; backfill_fates adds it';
+	harmless '`event_triggers = off`: verify_fates', [$root], 'it is told as imprudent', q{SELECT verify_fates('t')},
+	  rows => q{SET event_triggers = off; SELECT problem FROM verify_fates('t')}, left => 'imprudent: event_triggers is off here, so that no event trigger fires';
+}
+
+if ($node->pg_version >= 18)
+{
+	my $unique = $fixture =~ s/id int PRIMARY KEY/id int CONSTRAINT id_there NOT NULL UNIQUE/r;
+	refused '`DROP CONSTRAINT` of the key\'s `NOT NULL`', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT id_there', fixture => $unique;
+	refused 'one that is `NOT VALID` in its place', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT id_there, ADD CONSTRAINT id_here NOT NULL id NOT VALID', fixture => $unique;
+	harmless 'one that is `NO INHERIT` in its place', \@owner, 'there is nobody to inherit it', 'ALTER TABLE t DROP CONSTRAINT id_there, ADD CONSTRAINT id_here NOT NULL id NO INHERIT', fixture => $unique;
+	harmless '`ALTER CONSTRAINT ... NO INHERIT`', \@owner, 'there is nobody to inherit it', 'ALTER TABLE t ALTER CONSTRAINT id_there NO INHERIT', fixture => $unique;
+	refused '`govern` a key whose `NOT NULL` is `NOT VALID`', \@owner, '55000', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
+	  before => 'CREATE TABLE u (id int UNIQUE, state text); ALTER TABLE u ADD NOT NULL id NOT VALID';
+	refused '`DROP CONSTRAINT` of the `NOT NULL` of a column of the ledger', \@owner, 'PF006', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_fate_not_null';
+	refused '... one that is `NOT VALID` in its place', \@owner, 'PF006', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_fate_not_null, ADD NOT NULL fate NOT VALID';
+	refused '... of the key of the ledger', \@owner, '42P16', 'ALTER TABLE t_fates DROP CONSTRAINT t_fates_id_not_null';
+	refused 'a `NOT NULL`, `NOT VALID`, on a column of the ledger that may be null', \@owner, 'PF006', 'ALTER TABLE t_fates ADD NOT NULL from_state NOT VALID';
+	my $unique_parts = q{
+		CREATE TABLE t (id int CONSTRAINT id_there NOT NULL UNIQUE, state text, note text) PARTITION BY RANGE (id);
+		CREATE TABLE t_low PARTITION OF t FOR VALUES FROM (0) TO (10);
+		SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');
+		INSERT INTO t VALUES (1, 'open'), (2, 'open'), (3, 'draft'); UPDATE t SET state = 'won' WHERE id = 1;};
+	refused 'partitioned: `DROP CONSTRAINT` of the `NOT NULL`', \@owner, 'PF006', 'ALTER TABLE t DROP CONSTRAINT id_there', fixture => $unique_parts;
+	refused 'partitioned: the same with `ONLY`', \@owner, 'PF006', 'ALTER TABLE ONLY t DROP CONSTRAINT id_there', fixture => $unique_parts;
+	refused 'partitioned: the same of a partition', \@owner, '42P16', 'ALTER TABLE t_low DROP CONSTRAINT id_there', fixture => $unique_parts;
+	refused '`ATTACH` of null keys behind a `NOT NULL` that is `NOT VALID`', \@owner, '42P17', 'ALTER TABLE t ATTACH PARTITION nulls DEFAULT',
+	  fixture => $unique_parts, before => q{CREATE TABLE nulls (id int, state text, note text); INSERT INTO nulls VALUES (null, 'won'), (null, 'lost'); ALTER TABLE nulls ADD NOT NULL id NOT VALID};
+
+	my $gist = [ before_super => 'CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public' ];
+	refused '`govern` a temporal key', \@owner, '55000',
+	  qq{CREATE TABLE u (id int, valid daterange, state text, PRIMARY KEY (id, valid WITHOUT OVERLAPS));\nSELECT govern('u', '{"open": ["won", "lost"]}')}, @$gist;
+	refused 'a temporal key in place of the primary key', \@owner, 'PF006',
+	  q{ALTER TABLE t ADD valid daterange DEFAULT '(,)', DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, valid WITHOUT OVERLAPS)}, @$gist;
+	refused 'the same on the ledger', \@owner, 'PF006',
+	  q{ALTER TABLE t_fates ADD valid daterange DEFAULT '(,)', DROP CONSTRAINT t_fates_pkey, ADD PRIMARY KEY (id, valid WITHOUT OVERLAPS)}, @$gist;
+	refused 'a foreign key that is enforced later, `ON UPDATE CASCADE` into the state', \@owner, 'PF002', q{UPDATE states SET name = 'lost' WHERE name = 'won'},
+	  before => q{CREATE TABLE states (name text PRIMARY KEY); INSERT INTO states VALUES ('draft'), ('open'), ('won');
+		ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (state) REFERENCES states ON UPDATE CASCADE NOT ENFORCED; ALTER TABLE t ALTER CONSTRAINT f ENFORCED};
+
+	refused '`govern` a virtual state', \@owner, '42809', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
+	  before => 'CREATE TABLE u (id int PRIMARY KEY, s text, state text GENERATED ALWAYS AS (s) VIRTUAL)';
+	refused '`govern` a virtual key', \@owner, '55000', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
+	  before => 'CREATE TABLE u (base int, id int GENERATED ALWAYS AS (base) VIRTUAL, state text)';
+	refused 'a virtual state in place of the column', \@owner, 'PF006', q{ALTER TABLE t DROP state, ADD state text GENERATED ALWAYS AS ('lost') VIRTUAL};
+	refused 'a virtual fate in place of the ledger\'s', \@owner, 'PF006', q{ALTER TABLE t_fates DROP fate, ADD fate text GENERATED ALWAYS AS ('lost') VIRTUAL};
+	refused '`ATTACH` of a virtual state', \@owner, '42804', 'ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (20) TO (30)',
+	  fixture => $partitioned, before => q{CREATE TABLE other (id int PRIMARY KEY, state text GENERATED ALWAYS AS ('lost') VIRTUAL, note text)};
+	harmless 'virtual columns of table and ledger', \@owner, 'row and ledger agree, and the caller gets the column',
+	  q{ALTER TABLE t ADD v text GENERATED ALWAYS AS (upper(state)) VIRTUAL; ALTER TABLE t_fates ADD v text GENERATED ALWAYS AS (upper(fate)) VIRTUAL; SELECT 1 / (v = 'LOST')::int FROM compare_and_swap(null::t, '2', 'open', 'lost')},
+	  left => '1 won/won, 2 lost/lost, 3 draft/-';
+
+	refused '`UPDATE ... RETURNING old, new`', \@all, 'PF002', q{UPDATE t SET state = 'lost' WHERE id = 1 RETURNING old.state, new.state};
+	refused '`DELETE ... RETURNING old`', \@all, 'PF006', 'DELETE FROM t WHERE id = 1 RETURNING old.*';
+	harmless 'a CTE that hands `RETURNING new` on to a second `UPDATE`', \@all, 'the server stores the first',
+	  q{WITH x AS (UPDATE t SET state = 'won' WHERE id = 2 RETURNING old.id, new.state) UPDATE t SET state = 'lost' FROM x WHERE t.id = x.id},
+	  left => '1 won/won, 2 won/won, 3 draft/-';
+}
 
 # --- The table --------------------------------------------------------------
 
