@@ -40,6 +40,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
@@ -93,7 +94,7 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* is it an ALTER TABLE? */
 	List	   *befores;		/* how the tables are that it names */
-	List	   *ungoverned;		/* what it names and governs nothing */
+	bool		dropped;		/* has it dropped something? */
 } Watch;
 
 static Watch *watch = NULL;		/* the innermost one */
@@ -197,15 +198,22 @@ forget_touched(void)
 }
 
 /*
- * Does this transaction hold such a lock on an open relation as a command that
- * changes it takes?
+ * Does this transaction hold such a lock on a relation as a command that changes
+ * it takes?  One that is not locked is not even opened: others may be changing it.
  */
 static bool
-is_locked_by_us(Relation relation)
+is_locked_by_us(Oid relid)
 {
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, IsSharedRelation(relid) ? InvalidOid : MyDatabaseId, relid);
 	for (LOCKMODE mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
 	{
-		if (CheckRelationLockedByMe(relation, mode, false))
+#if PG_VERSION_NUM >= 170000
+		if (LockHeldByMe(&tag, mode, false))
+#else
+		if (LockHeldByMe(&tag, mode))
+#endif
 			return true;
 	}
 	return false;
@@ -418,7 +426,7 @@ guard_text(Relation relation)
 static void
 note_before(Oid relid, Oid named, bool counts, const Event *event)
 {
-	Relation	relation = RelationIdGetRelation(relid);
+	Relation	relation = look_at_relation(relid);
 	MemoryContext caller;
 	Before	   *before;
 
@@ -439,24 +447,11 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 }
 
 /*
- * Notes a relation that the command names and that belongs to no governed table,
- * and what it is a partition of.
- */
-static void
-note_ungoverned(Oid relid, const Event *event)
-{
-	List	   *ancestors = partition_ancestors(relid);
-	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-
-	event->watch->ungoverned = lappend_oid(event->watch->ungoverned, relid);
-	event->watch->ungoverned = list_concat_unique_oid(event->watch->ungoverned, ancestors);
-	MemoryContextSwitchTo(caller);
-}
-
-/*
  * Notes how the governed tables are that a relation, which the command names,
  * belongs to.  Those that use it as a ledger are noted even if that is somebody
  * else's now: the command may change that.
+ *
+ * Waits for whoever alters the relation, as the command is about to do anyway.
  */
 static void
 note_relation(Oid relid, const Event *event)
@@ -471,20 +466,15 @@ note_relation(Oid relid, const Event *event)
 		relid = IndexGetRelation(relid, true);
 	if (!OidIsValid(relid))
 		return;
-	if (!may_concern_us(relid))
-	{
-		note_ungoverned(relid, event);
-		return;
-	}
-	if ((relation = RelationIdGetRelation(relid)) == NULL)
+	LockRelationOid(relid, AccessShareLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	if (!may_concern_us(relid) || (relation = look_at_relation(relid)) == NULL)
 		return;
 	tables = counting = governed_tables_of(relation, event);
 	if (!has_guard(relation) && is_ledger(relation))
 		tables = find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
 								   RelationGetRelationName(relation));
 	RelationClose(relation);
-	if (tables == NIL)
-		note_ungoverned(relid, event);
 	foreach(cell, tables)
 	{
 		if (find_before(lfirst_oid(cell), event) == NULL)
@@ -629,12 +619,13 @@ note_drop(DropStmt *command, const Event *event)
 }
 
 /*
- * Notes how the governed tables are that the command names.
+ * Notes how the governed tables are that a command, which may be a part of the
+ * one that the event is about, names.
  */
 static void
-note_command(const Event *event)
+note_command(Node *command, const Event *event)
 {
-	Node	   *command = event->command;
+	ListCell   *cell;
 
 	switch (nodeTag(command))
 	{
@@ -678,6 +669,10 @@ note_command(const Event *event)
 			break;
 		case T_DropStmt:
 			note_drop((DropStmt *) command, event);
+			break;
+		case T_CreateSchemaStmt:
+			foreach(cell, ((CreateSchemaStmt *) command)->schemaElts)
+				note_command(lfirst(cell), event);
 			break;
 		default:
 			break;
@@ -724,7 +719,7 @@ check_index_kept(Oid index, const Event *event)
 	ListCell   *cell;
 
 	if (!OidIsValid(heap) || !may_concern_us(heap) ||
-		(relation = RelationIdGetRelation(heap)) == NULL)
+		(relation = look_at_relation(heap)) == NULL)
 		return;
 	foreach(cell, governed_tables_of(relation, event))
 	{
@@ -777,7 +772,7 @@ guard_start(PG_FUNCTION_ARGS)
 	if (judge)
 	{
 		check_midway(&event);
-		note_command(&event);
+		note_command(event.command, &event);
 	}
 	watch = begun;
 	petition_cas_altering += begun->is_altering;
@@ -833,20 +828,16 @@ was_there(const Before *before, const Problem *problem)
 }
 
 /*
- * Does another table's guard name the ledger of a table?
+ * Does a ledger have another user than that table?
  */
 static bool
-has_other_user(Relation relation, const Event *event)
+has_other_user(Relation ledger, Oid user, const Event *event)
 {
-	GuardTrigger guard;
 	ListCell   *cell;
 
-	if (!read_guard(relation, &guard))
-		return false;
-	foreach(cell, find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
-									guard.ledger))
+	foreach(cell, ledger_users(ledger, event))
 	{
-		if (lfirst_oid(cell) != RelationGetRelid(relation))
+		if (lfirst_oid(cell) != user)
 			return true;
 	}
 	return false;
@@ -855,14 +846,31 @@ has_other_user(Relation relation, const Event *event)
 /*
  * Gives a ledger to the new owner of its table, as the server does it with a
  * sequence that a table owns.  Only a ledger that had the table's former owner,
- * and that no other guard names, goes along: a guard may name anybody's table.
+ * and that no other table uses, goes along: a guard may name anything.  And only
+ * one on which nobody has put code, which would run as the new owner from now on
+ * without his knowing: for another one, raises PF006.
  */
 static void
 let_ledger_follow(Relation relation, const Before *before, const Event *event)
 {
+	Relation	ledger;
+	bool		follows;
+	bool		has_code;
+
 	if (before->owner == relation->rd_rel->relowner ||
 		!OidIsValid(before->ledger) || before->ledger != used_ledger(relation) ||
-		relation_owner(before->ledger) != before->owner || has_other_user(relation, event))
+		relation_owner(before->ledger) != before->owner ||
+		(ledger = try_relation_open(before->ledger, AccessExclusiveLock)) == NULL)
+		return;
+	follows = ledger->rd_rel->relkind == RELKIND_RELATION && is_ledger(ledger) &&
+		!has_other_user(ledger, RelationGetRelid(relation), event);
+	has_code = follows && has_user_code(ledger);
+	if (has_code)
+		report_protected_relation(ledger,
+								  "cannot give ledger \"%s\", which runs code of its own, to the new owner of its table",
+								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
+	relation_close(ledger, NoLock);
+	if (!follows)
 		return;
 	ATExecChangeOwner(before->ledger, relation->rd_rel->relowner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
@@ -884,10 +892,10 @@ check_new_guard(Relation relation, const Event *event)
 		return;
 	(void) ledger_owner(oid, guard.ledger, RelationGetRelid(relation),
 						RelationGetRelationName(relation));
-	if ((ledger = RelationIdGetRelation(oid)) == NULL)
+	if ((ledger = look_at_relation(oid)) == NULL)
 		return;
 	/* in a restore it is none yet, and no guard need be looked for */
-	if (is_ledger(ledger) && has_other_user(relation, event))
+	if (is_ledger(ledger) && has_other_user(ledger, RelationGetRelid(relation), event))
 		report_protected_relation(relation,
 								  "cannot give relation \"%s\" the ledger of another one",
 								  "Call govern, which creates a ledger for it.");
@@ -912,6 +920,16 @@ was_unsound_anyway(const List *problems)
 }
 
 /*
+ * Can the command have taken something away from a table that it does not name:
+ * by a drop, or by a new name, of a column of a type?
+ */
+static bool
+takes_away(const Event *event)
+{
+	return event->watch == NULL || event->watch->dropped || IsA(event->command, RenameStmt);
+}
+
+/*
  * Refuses a command after which a governed table has a problem that it had not
  * before.  Of one that the command did not name, that is a problem which the
  * drop of something else leaves, if there is no other: one that has, has not
@@ -924,7 +942,8 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 	List	   *problems = problems_for_ddl(relation, partitions);
 	ListCell   *cell;
 
-	if (before == NULL && !creates_trigger && was_unsound_anyway(problems))
+	if (before == NULL && !creates_trigger &&
+		(!takes_away(event) || was_unsound_anyway(problems)))
 		return;
 	foreach(cell, problems)
 	{
@@ -943,15 +962,16 @@ static void
 check_guard_kept(Relation relation, const Before *before)
 {
 	char	   *guard = guard_text(relation);
+	Oid			ledger = used_ledger(relation);
 
-	if (OidIsValid(before->ledger) && before->ledger != used_ledger(relation))
-		report_protected_relation(relation,
-								  "cannot give governed relation \"%s\" another ledger",
-								  UNGOVERN_HINT);
 	if (before->guard != NULL && (guard == NULL || strcmp(guard, before->guard) != 0))
 		report_protected_relation(relation,
 								  "cannot alter the trigger that guards relation \"%s\"",
 								  "Call extend_lifecycle to add states and transitions, or ungovern.");
+	if (OidIsValid(before->ledger) && OidIsValid(ledger) && ledger != before->ledger)
+		report_protected_relation(relation,
+								  "cannot give governed relation \"%s\" another ledger",
+								  UNGOVERN_HINT);
 }
 
 /*
@@ -962,7 +982,7 @@ static void
 judge_table(Oid relid, const List *touched_oids, const Event *event)
 {
 	Before	   *before = find_before(relid, event);
-	Relation	relation = RelationIdGetRelation(relid);
+	Relation	relation = look_at_relation(relid);
 	bool		is_trigger = IsA(event->command, CreateTrigStmt);
 	bool		creates_trigger = is_trigger && !((CreateTrigStmt *) event->command)->replace;
 
@@ -972,9 +992,9 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 		let_ledger_follow(relation, before, event);
 	if (is_trigger && (before == NULL || before->guard == NULL))
 		check_new_guard(relation, event);
-	check_problems(relation, before, touched_oids, creates_trigger, event);
 	if (before != NULL)
 		check_guard_kept(relation, before);
+	check_problems(relation, before, touched_oids, creates_trigger, event);
 	RelationClose(relation);
 }
 
@@ -1159,6 +1179,7 @@ check_attached(const List *touched_oids, const Event *event)
 		Relation	relation;
 
 		if (!may_concern_us(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)) ||
+			!is_locked_by_us(lfirst_oid(cell)) ||
 			(relation = RelationIdGetRelation(lfirst_oid(cell))) == NULL)
 			continue;
 		if (CheckRelationLockedByMe(relation, AccessExclusiveLock, false) && has_guard(relation))
@@ -1182,18 +1203,6 @@ check_attached(const List *touched_oids, const Event *event)
 }
 
 /*
- * Has a relation that the command names been governed by somebody else, while the
- * command waited for its lock?  Then nothing is known of how it was before.  The
- * jobs of a parallel restore meet so.
- */
-static bool
-is_governed_meanwhile(Oid relid, const Event *event)
-{
-	return event->watch != NULL && !IsA(event->command, CreateTrigStmt) &&
-		list_member_oid(event->watch->ungoverned, relid);
-}
-
-/*
  * Adds the governed tables that a relation, which was invalidated, belongs to,
  * if it was this transaction that changed it.  altered is what check_columns
  * wants.
@@ -1204,20 +1213,13 @@ add_touched(List *tables, Oid relid, const List *altered, const Event *event)
 	Relation	relation;
 	ListCell   *cell;
 
-	if (!may_concern_us(relid) || (relation = RelationIdGetRelation(relid)) == NULL)
+	if (!may_concern_us(relid) || !is_locked_by_us(relid) ||
+		(relation = RelationIdGetRelation(relid)) == NULL)
 		return tables;
-	if (is_locked_by_us(relation))
-	{
-		foreach(cell, governed_tables_of(relation, event))
-		{
-			if (!is_governed_meanwhile(relid, event) &&
-				!is_governed_meanwhile(lfirst_oid(cell), event))
-				tables = list_append_unique_oid(tables, lfirst_oid(cell));
-		}
-		check_trigger_names(relation);
-		foreach(cell, altered)
-			check_columns(relation, lfirst_oid(cell), event);
-	}
+	tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
+	check_trigger_names(relation);
+	foreach(cell, altered)
+		check_columns(relation, lfirst_oid(cell), event);
 	RelationClose(relation);
 	return tables;
 }
@@ -1345,13 +1347,8 @@ check_types(const List *touched_oids, const Event *event)
 		return;
 	foreach(cell, touched_oids)
 	{
-		Relation	relation = RelationIdGetRelation(lfirst_oid(cell));
-
-		if (relation == NULL)
-			continue;
-		if (is_locked_by_us(relation))
-			check_row_type(RelationGetRelid(relation));
-		RelationClose(relation);
+		if (is_locked_by_us(lfirst_oid(cell)))
+			check_row_type(lfirst_oid(cell));
 	}
 }
 
@@ -1495,7 +1492,7 @@ is_unsound_bystander(Relation relation, const Event *event)
 	if (!has_guard(relation))
 		return false;
 	root_oid = governed_root(relation);
-	if (find_before(root_oid, event) != NULL || (root = RelationIdGetRelation(root_oid)) == NULL)
+	if (find_before(root_oid, event) != NULL || (root = look_at_relation(root_oid)) == NULL)
 		return false;
 	unsound = was_unsound_anyway(problems_for_ddl(root, NIL));
 	RelationClose(root);
@@ -1587,7 +1584,11 @@ guard_drop(PG_FUNCTION_ARGS)
 	static SPIPlanPtr plan = NULL;
 	Event		event;
 
-	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event) || !may_have_dropped(&event))
+	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
+		return PointerGetDatum(NULL);
+	if (event.watch != NULL)
+		event.watch->dropped = true;
+	if (!may_have_dropped(&event))
 		return PointerGetDatum(NULL);
 	SPI_connect();
 	query_event("SELECT objid, object_type, address_names"

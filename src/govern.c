@@ -1116,10 +1116,14 @@ check_governed_root(Relation relation)
 static void
 notice_other_name(Oid relid, const char *ledger)
 {
-	char	   *name = makeObjectName(get_rel_name(relid), NULL, "fates");
+	Relation	relation = table_open(relid, NoLock);
+	char	   *name = makeObjectName(RelationGetRelationName(relation), NULL, "fates");
+	Oid			existing = get_relname_relid(ledger, RelationGetNamespace(relation));
+	bool		found = strcmp(ledger, name) == 0 || !OidIsValid(existing) ||
+	is_ledger_of(existing, relation);
 
-	if (strcmp(ledger, name) != 0 &&
-		OidIsValid(get_relname_relid(ledger, get_rel_namespace(relid))))
+	table_close(relation, NoLock);
+	if (!found)
 		ereport(NOTICE,
 				(errmsg("ledger \"%s\" keeps its name, although relation \"%s\" has another one by now",
 						ledger, get_rel_name(relid)),

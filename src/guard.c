@@ -596,15 +596,30 @@ insert_into_ledger(Governed *governed, Relation relation, KeptStatement statemen
  * one, of a partitioned one) get, since somebody began to count.
  */
 static Oid	counted_root = InvalidOid;
+static int	counted_depth = 0;	/* of the triggers that are to see them */
 static uint64 counted_fates = 0;
 
 /*
- * Begins to count the fates of a table.
+ * Returns how many triggers are running, one in the other.
+ */
+static int
+trigger_depth(void)
+{
+	LOCAL_FCINFO(call, 0);
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetInt32(pg_trigger_depth(call));
+}
+
+/*
+ * Begins to count the fates that a statement which is to be executed now gives
+ * rows of a table; those that a trigger of it gives to others are not counted.
  */
 void
 count_fates(const Governed *governed)
 {
 	counted_root = governed->root;
+	counted_depth = trigger_depth() + 1;
 	counted_fates = 0;
 }
 
@@ -624,14 +639,16 @@ counted(const Governed *governed)
 static void
 count_fate(const Governed *governed)
 {
-	if (counted_root == governed->root)
+	if (counted_root == governed->root && trigger_depth() == counted_depth)
 		counted_fates++;
 }
 
 /*
- * Raises 55006 while this backend alters the table or its ledger, as a default
- * may do that calls a function: what is then written into either is lost with
- * the old one, or the other's part of it is.
+ * Raises 55006 while this backend rewrites the table or its ledger, as far as a
+ * function can be called then: by a default in ALTER TABLE, or by the expression
+ * of an index in CLUSTER, which the server runs as a restricted operation.  What
+ * is then written into either is lost with the old one, or the other's part of it
+ * is.
  */
 static void
 check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
@@ -639,7 +656,7 @@ check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
 	Relation	ledger;
 	bool		altered;
 
-	if (petition_cas_altering == 0)
+	if (petition_cas_altering == 0 && !InSecurityRestrictedOperation())
 		return;
 	ledger = relation_open(ledger_oid, NoLock);
 	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||
@@ -706,18 +723,6 @@ typedef struct FateBatch
 } FateBatch;
 
 static FateBatch *current_batch = NULL;
-
-/*
- * Returns how many triggers are running, one in the other.
- */
-static int
-trigger_depth(void)
-{
-	LOCAL_FCINFO(call, 0);
-
-	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
-	return DatumGetInt32(pg_trigger_depth(call));
-}
 
 /*
  * Is there, beside the guard, a trigger that fires after an UPDATE and is not

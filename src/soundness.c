@@ -118,18 +118,34 @@ add_problem(Findings *findings, int sqlerrcode, const char *hint, char *text)
 }
 
 /*
+ * Returns a relation that nobody need hold a lock on, to be closed by
+ * RelationClose; or NULL if it is not there.  To wait for a lock where DDL is
+ * judged, while the command's own are held, could close a circle, as the jobs of
+ * a parallel restore do.  What the command itself has changed is locked by it; of
+ * the rest, what is committed is seen, and who is at work on it is judged himself.
+ *
+ * What can be had without waiting is locked while it is read: somebody else's
+ * commit in the midst of that would make the catalogs seem to be damaged.
+ */
+Relation
+look_at_relation(Oid relid)
+{
+	bool		locked = ConditionalLockRelationOid(relid, AccessShareLock);
+	Relation	relation = RelationIdGetRelation(relid);
+
+	if (locked)
+		UnlockRelationOid(relid, AccessShareLock);
+	return relation;
+}
+
+/*
  * Opens another relation to look at; returns NULL if it is not there (any
  * more).
- *
- * Where DDL is judged, it is not locked: to wait, while the command's own locks
- * are held, could close a circle, as the jobs of a parallel restore do.  What the
- * command itself has changed is locked by it; of the rest, what is committed is
- * seen, and who is at work on it is judged by himself.
  */
 static Relation
 look_at(const Findings *findings, Oid relid)
 {
-	return findings->unlocked ? RelationIdGetRelation(relid) :
+	return findings->unlocked ? look_at_relation(relid) :
 		try_relation_open(relid, AccessShareLock);
 }
 
@@ -954,6 +970,64 @@ find_user_triggers(Findings *findings, Relation ledger)
 										  "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
 										  trigger->tgname, RelationGetRelationName(ledger)));
 	}
+}
+
+/*
+ * Has a relation an index on an expression, or on a part of its rows?
+ */
+static bool
+has_index_code(Relation relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(relation))
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		bool		found = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+
+		index_close(index, AccessShareLock);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Has a locked relation a trigger that does not call one of our functions?
+ */
+static bool
+has_user_trigger(Relation relation)
+{
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	int			count = triggers ? triggers->numtriggers : 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!triggers->triggers[i].tgisinternal &&
+			!is_own_function(triggers->triggers[i].tgfoid, "guard_ledger"))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Could a locked ledger run code that govern has not put there, when a row is
+ * written?  A column more counts too: it may be of a domain with a constraint.
+ */
+bool
+has_user_code(Relation ledger)
+{
+	TupleDesc	descriptor = RelationGetDescr(ledger);
+	const TupleConstr *constraints = descriptor->constr;
+	int			columns = 0;
+
+	for (int i = 0; i < descriptor->natts; i++)
+		columns += !TupleDescAttr(descriptor, i)->attisdropped;
+	return columns != LEDGER_COLUMNS + 1 || ledger->rd_rules != NULL ||
+		ledger->rd_rel->relrowsecurity ||
+		(constraints != NULL && (constraints->num_check > 0 || constraints->num_defval > 0)) ||
+		has_user_trigger(ledger) || has_index_code(ledger);
 }
 
 /*

@@ -46,6 +46,8 @@ extern List *ledger_problems(Relation ledger, Relation relation, const char *key
 extern List *governed_problems(Relation relation);
 extern List *problems_for_ddl(Relation relation, const List *partitions);
 extern List *imprudences(Relation relation);
+extern Relation look_at_relation(Oid relid);
+extern bool has_user_code(Relation ledger);
 
 extern void check_partitions(Governed *governed, Relation relation);
 extern void check_readable(Governed *governed, Relation relation);

@@ -46,3 +46,13 @@ CREATE TABLE before AS SELECT name FROM tables;
 SELECT count(ungovern(name)) FROM before;
 SELECT govern(name, '{"open": ["closed"]}') FROM before ORDER BY name::text COLLATE "C";
 SELECT name, problem FROM tables, verify_fates(name);
+
+-- ungovern tells where a ledger has another name than govern would look for:
+-- not if it is the table's own, with a number.
+SET client_min_messages = notice;
+SELECT ungovern(to_regclass(repeat('d', 60) || '2'));
+CREATE TABLE first_name (id int PRIMARY KEY, state text);
+SELECT govern('first_name', '{"open": ["closed"]}');
+ALTER TABLE first_name RENAME TO second_name;
+SELECT ungovern('second_name');
+RESET client_min_messages;

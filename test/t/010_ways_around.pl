@@ -808,6 +808,27 @@ for my $held (
 	refused "`$ddl` while somebody holds a lock on $what", ['ann'], 'PF006', $ddl,
 	  before_super => "BEGIN; LOCK TABLE $relation; PREPARE TRANSACTION 'held'", after => q{ROLLBACK PREPARED 'held'};
 }
+# an index of its own calls a function while the old table is copied; it keeps
+# quiet while it is made
+my $clustering = q{
+	CREATE FUNCTION assign() RETURNS void LANGUAGE sql AS $$ UPDATE w.t SET state = 'won' WHERE id = 2 $$;
+	CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+		IF current_setting('my.go', true) = 'on' THEN PERFORM set_config('my.go', 'off', false); PERFORM w.assign(); END IF; RETURN $1; END $$;
+	INSERT INTO t SELECT i, 'lost' FROM generate_series(10, 20) i};
+my $cluster = "SET enable_indexscan = off; SET my.go = 'on';\n";
+my $eleven = join ', ', map { "$_ lost/lost" } 10 .. 20;
+refused 'a fate given by an index of the ledger, in `CLUSTER` of it', ['ann'], '55006', "${cluster}CLUSTER t_fates USING f_index",
+  before => "$clustering; CREATE INDEX f_index ON t_fates (f(id))", left => "$fixture_left, $eleven";
+refused 'the same by one of the table', ['ann'], '55006', "${cluster}CLUSTER t USING f_index",
+  before => "$clustering; CREATE INDEX f_index ON t (f(id))", left => "$fixture_left, $eleven";
+refused '`CREATE SCHEMA` with a child of the table in it', \@owner, 'PF006', 'CREATE SCHEMA s CREATE TABLE child () INHERITS (w.t)';
+refused 'the same of the ledger', \@owner, 'PF006', 'CREATE SCHEMA s CREATE TABLE child () INHERITS (w.t_fates)';
+refused 'a partition without its guard, which a superuser let be, and a `BEFORE` trigger that gives another row its fate: a swap', ['ann'], '55000',
+  q{SELECT try_compare_and_swap(null::t, '2', 'open', 'won')}, fixture => $partitioned,
+  before => q{INSERT INTO t VALUES (12, 'open'); CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t SET state = 'won' WHERE id = 12; RETURN new; END $$;
+	CREATE TRIGGER other BEFORE UPDATE ON t_low FOR EACH ROW EXECUTE FUNCTION other()},
+  before_super => 'SET petition_cas.allow_unguard = on; ALTER TABLE w.t_low DISABLE TRIGGER petition_cas_guard',
+  left => '1 won/won, 2 open/-, 3 draft/-, 12 open/-', problems => 'trigger "petition_cas_guard" of relation "t_low" is disabled';
 # whatever got through: the table is given no fate
 for my $unsound (
 	[ 'without the primary key', 'ALTER TABLE w.t DROP CONSTRAINT t_pkey', 'key column "id" has no unique index of its own' ],
@@ -881,6 +902,20 @@ harmless 'a guard of a stranger that names a table that is to be dropped', \@own
 	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'u_fates', '{"open": ["lost"]}');
 	RESET SESSION AUTHORIZATION; SET SESSION AUTHORIZATION ann; CREATE TABLE w.u_fates (LIKE w.t_fates INCLUDING ALL);
 	CREATE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON w.u_fates FOR EACH ROW EXECUTE FUNCTION guard_ledger()};
+refused 'a ledger with a trigger of its own goes to the new owner of its table', [$root], 'PF006', 'ALTER TABLE t OWNER TO wes',
+  before => q{CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER mine AFTER INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION mine()};
+refused 'the same with a default', [$root], 'PF006', 'ALTER TABLE t OWNER TO wes', before => 'ALTER TABLE t_fates ADD e text DEFAULT current_user';
+refused 'the same with a check', [$root], 'PF006', 'ALTER TABLE t OWNER TO wes', before => q{ALTER TABLE t_fates ADD CHECK (current_user <> '')};
+refused 'the same with an index on an expression', [$root], 'PF006', 'ALTER TABLE t OWNER TO wes', before => q{CREATE INDEX ON t_fates (lower(fate))};
+harmless 'a ledger as govern made it', [$root], 'it goes along', 'ALTER TABLE t OWNER TO wes';
+harmless 'a guard of a stranger that names a view, and his table goes to another role', [$root], 'the view stays his', 'ALTER TABLE bait OWNER TO ann',
+  before_super => q{CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam; SET SESSION AUTHORIZATION sam;
+	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'peep', '{"open": ["won"]}');
+	CREATE VIEW w.peep AS SELECT * FROM w.t},
+  rows => "$rows UNION ALL SELECT relowner::regrole::text FROM pg_class WHERE relname = 'peep'", left => "$fixture_left\nsam";
+harmless 'a guard of a stranger, made before there is that ledger: the owner of the table changes', [$root], 'it does not count', 'ALTER TABLE t OWNER TO wes',
+  before_super => q{SET petition_cas.allow_unguard = on; CREATE TABLE bait (id int PRIMARY KEY, state text); ALTER TABLE bait OWNER TO sam;
+	CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON w.bait FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won"]}')};
 refused 'govern of a table of another role, which he has locked', ['ann'], '42501', q{SELECT govern('bait', '{"open": ["won"]}')},
   before_super => q{CREATE TABLE w.bait (id int PRIMARY KEY, state text); ALTER TABLE w.bait OWNER TO sam; BEGIN; LOCK TABLE w.bait; PREPARE TRANSACTION 'held'},
   after => q{ROLLBACK PREPARED 'held'};
