@@ -1119,9 +1119,9 @@ notice_other_name(Oid relid, const char *ledger)
 	Relation	relation = table_open(relid, NoLock);
 	char	   *name = makeObjectName(RelationGetRelationName(relation), NULL, "fates");
 	Oid			existing = get_relname_relid(ledger, RelationGetNamespace(relation));
-	bool		found = strcmp(ledger, name) == 0 || !OidIsValid(existing) ||
-	is_ledger_of(existing, relation);
+	bool		found;
 
+	found = strcmp(ledger, name) == 0 || !OidIsValid(existing) || is_ledger_of(existing, relation);
 	table_close(relation, NoLock);
 	if (!found)
 		ereport(NOTICE,

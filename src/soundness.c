@@ -983,9 +983,10 @@ has_index_code(Relation relation)
 	foreach(cell, RelationGetIndexList(relation))
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		bool		found = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		bool		found;
 
+		found = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 		index_close(index, AccessShareLock);
 		if (found)
 			return true;
