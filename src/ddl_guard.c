@@ -322,12 +322,31 @@ guard_fate_function(const Event *event)
 }
 
 /*
- * Returns the governed tables that use a ledger.
+ * Returns the governed tables whose guards name a ledger, whoever has them.
+ */
+static List *
+tables_that_name(Relation ledger, const Event *event)
+{
+	return find_ledger_users(guard_fate_function(event), RelationGetNamespace(ledger),
+							 RelationGetRelationName(ledger));
+}
+
+/*
+ * Is a table that names a ledger, of that owner, a user of it?
  *
  * Whoever may create tables beside a ledger can give one a guard that names
  * it; what belongs to roles that have nothing to do with each other is no use.
  * Owners who are related count, since one could give the other the table, alter
  * the ledger and take the table back.
+ */
+static bool
+is_user(Oid table, Oid owner)
+{
+	return are_related(relation_owner(table), owner);
+}
+
+/*
+ * Returns the governed tables that use a ledger.
  */
 static List *
 ledger_users(Relation ledger, const Event *event)
@@ -335,10 +354,9 @@ ledger_users(Relation ledger, const Event *event)
 	List	   *users = NIL;
 	ListCell   *cell;
 
-	foreach(cell, find_ledger_users(guard_fate_function(event), RelationGetNamespace(ledger),
-									RelationGetRelationName(ledger)))
+	foreach(cell, tables_that_name(ledger, event))
 	{
-		if (are_related(relation_owner(lfirst_oid(cell)), ledger->rd_rel->relowner))
+		if (is_user(lfirst_oid(cell), ledger->rd_rel->relowner))
 			users = lappend_oid(users, lfirst_oid(cell));
 	}
 	return users;
@@ -459,7 +477,8 @@ note_relation(Oid relid, const Event *event)
 	char		relkind = get_rel_relkind(relid);
 	Relation	relation;
 	List	   *tables;
-	List	   *counting;
+	bool		by_name;
+	Oid			owner;
 	ListCell   *cell;
 
 	if (relkind == RELKIND_INDEX || relkind == RELKIND_PARTITIONED_INDEX)
@@ -470,15 +489,16 @@ note_relation(Oid relid, const Event *event)
 	UnlockRelationOid(relid, AccessShareLock);
 	if (!may_concern_us(relid) || (relation = look_at_relation(relid)) == NULL)
 		return;
-	tables = counting = governed_tables_of(relation, event);
-	if (!has_guard(relation) && is_ledger(relation))
-		tables = find_ledger_users(guard_fate_function(event), RelationGetNamespace(relation),
-								   RelationGetRelationName(relation));
+	by_name = !has_guard(relation) && is_ledger(relation);
+	tables = by_name ? tables_that_name(relation, event) : governed_tables_of(relation, event);
+	owner = relation->rd_rel->relowner;
 	RelationClose(relation);
 	foreach(cell, tables)
 	{
-		if (find_before(lfirst_oid(cell), event) == NULL)
-			note_before(lfirst_oid(cell), relid, list_member_oid(counting, lfirst_oid(cell)), event);
+		Oid			table = lfirst_oid(cell);
+
+		if (find_before(table, event) == NULL)
+			note_before(table, relid, !by_name || is_user(table, owner), event);
 	}
 }
 
