@@ -17,8 +17,9 @@
  * order; and who repairs a table need not do it in one command.  So a command
  * may leave no problem that was not there before it.  Where that is not known,
  * since the command did not name the table, it counts what the drop of something
- * else can leave behind, in a table that has no other problem.  Only a plain
- * CREATE TRIGGER is forgiven what a restore does in the commands that follow it.
+ * else can leave behind, if the command drops or renames anything, in a table that
+ * has no other problem.  Only a plain CREATE TRIGGER is forgiven what a restore does
+ * in the commands that follow it.
  *
  * Beside that, some commands are refused although a table is sound after them:
  * those that write another key or state into its rows (ALTER COLUMN TYPE), or
@@ -27,9 +28,10 @@
  * Commands that commit midway are judged before they begin.
  *
  * The functions read catalogs alone; they run with the rights of whoever issued
- * the command, and need none.  They lock nothing: what the command changes is
- * locked by it, and to wait for another lock meanwhile could close a circle, or
- * let whoever holds that lock keep the command from being judged.
+ * the command, and need none.  They wait for no lock but that of what the command
+ * names, before it begins, as it would itself, and hold none.  What the command
+ * changes is locked by it; to wait for another lock meanwhile could close a circle,
+ * or let whoever holds that lock keep the command from being judged.
  *
  *-------------------------------------------------------------------------
  */
@@ -79,8 +81,6 @@ PG_FUNCTION_INFO_V1(guard_start);
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
 
-#define UNGOVERN_HINT \
-	"Call ungovern, alter the table and its ledger, and govern again."
 #define COLUMN_KEPT \
 	"cannot alter the type of the key or state column of governed relation \"%s\""
 
@@ -260,10 +260,7 @@ static void
 end_watch(void)
 {
 	if (watch != NULL)
-	{
-		petition_cas_altering -= watch->is_altering;
 		watch = watch->outer;
-	}
 	if (watch == NULL)
 		forget_touched();
 }
@@ -275,7 +272,6 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	watch = NULL;
-	petition_cas_altering = 0;
 	forget_touched();
 }
 
@@ -289,6 +285,20 @@ end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId p
 		return;
 	while (watch != NULL && watch->nest_level >= GetCurrentTransactionNestLevel())
 		end_watch();
+}
+
+/*
+ * Is an ALTER TABLE running in this backend, in whose midst this is called?
+ */
+bool
+is_altering_table(void)
+{
+	for (const Watch *running = watch; running != NULL; running = running->outer)
+	{
+		if (running->is_altering)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -795,7 +805,6 @@ guard_start(PG_FUNCTION_ARGS)
 		note_command(event.command, &event);
 	}
 	watch = begun;
-	petition_cas_altering += begun->is_altering;
 	return PointerGetDatum(NULL);
 }
 

@@ -9,5 +9,6 @@
 #define PETITION_CAS_DDL_GUARD_H
 
 extern void ddl_guard_init(void);
+extern bool is_altering_table(void);
 
 #endif							/* PETITION_CAS_DDL_GUARD_H */

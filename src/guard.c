@@ -35,6 +35,7 @@
 #include "utils/xid8.h"
 
 #include "compat.h"
+#include "ddl_guard.h"
 #include "errors.h"
 #include "governed.h"
 #include "guard.h"
@@ -656,7 +657,7 @@ check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
 	Relation	ledger;
 	bool		altered;
 
-	if (petition_cas_altering == 0 && !InSecurityRestrictedOperation())
+	if (!is_altering_table() && !InSecurityRestrictedOperation())
 		return;
 	ledger = relation_open(ledger_oid, NoLock);
 	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||

@@ -21,7 +21,6 @@ PG_MODULE_MAGIC;
 char	   *petition_cas_actor = NULL;
 bool		petition_cas_allow_unguard = false;
 bool		petition_cas_own_ddl = false;
-int			petition_cas_altering = 0;
 
 /* Is _PG_init at work? */
 static bool loading = false;

@@ -20,9 +20,6 @@ extern bool petition_cas_allow_unguard;
 /* Is the DDL that is being executed ours?  Set around it by govern.c alone. */
 extern bool petition_cas_own_ddl;
 
-/* How many ALTER TABLEs this backend is executing, one in the other */
-extern int	petition_cas_altering;
-
 extern void check_setting(const char *name, const char *value, int limit);
 
 #endif							/* PETITION_CAS_H */

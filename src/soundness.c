@@ -14,8 +14,8 @@
  *	  be possible, there is no fate.  What was found is remembered until one of
  *	  the relations that it rests on is invalidated, so that it costs a call
  *	  nothing.
- *	- The event triggers ask after a command on a table or a ledger
- *	  (governed_problems).  They forgive what was so before the command: a
+ *	- The event triggers ask before and after a command on a table or a ledger
+ *	  (problems_for_ddl), without waiting for a lock.  They forgive what was so before the command: a
  *	  restore builds a table step by step, and whoever repairs one need not do
  *	  it in one command.  A plain CREATE TRIGGER is forgiven what is passing: a
  *	  trigger that does not fire always yet, others of ours that are missing, a
@@ -95,8 +95,6 @@ typedef struct Findings
 /* What event triggers advise who would leave a problem behind */
 #define KEEP_HINT \
 	"While the table is governed this has to stay: without it a second fate, or a lost record, would be possible."
-#define ALTER_HINT \
-	"Call ungovern, alter the table and its ledger, and govern again."
 #define TRIGGER_HINT \
 	"It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica."
 
@@ -175,7 +173,7 @@ mark_droppable(Findings *findings)
 static void
 mark_alterable(Findings *findings)
 {
-	((Problem *) llast(findings->problems))->refusal_hint = ALTER_HINT;
+	((Problem *) llast(findings->problems))->refusal_hint = UNGOVERN_HINT;
 }
 
 /*
