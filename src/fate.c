@@ -672,38 +672,6 @@ execute_swap(Swap *swap)
 }
 
 /*
- * Calls a function in a subtransaction.  Returns NULL, or, with all that the
- * function did undone, the error that it raised, in the current memory
- * context.
- */
-static ErrorData *
-call_in_subtransaction(void (*function) (void *), void *argument)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		function(argument);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return error;
-}
-
-/*
  * Calls a function in a subtransaction; returns whether the server refused
  * there to work on a row that has changed since the snapshot, and that error
  * in *conflict.  Raises other errors.
@@ -1162,15 +1130,13 @@ make_result(const Swap *swap, Outcome outcome)
  * the row was not swapped, or returns the outcome where the function does that.
  */
 static void
-swap_row(Governed *governed, void *argument)
+swap_row(Swap *swap)
 {
-	Swap	   *swap = argument;
 	FunctionCallInfo fcinfo = swap->fcinfo;
 	MemoryContext caller = CurrentMemoryContext;
 	Outcome		outcome;
 
-	swap->governed = governed;
-	check_readable(governed, swap->relation);
+	check_readable(swap->governed, swap->relation);
 	if (swap->is_petition)
 	{
 		check_petition_columns(swap);
@@ -1198,10 +1164,11 @@ swap_row(Governed *governed, void *argument)
  * lock stays until the transaction ends, as after any UPDATE.
  */
 static Datum
-run_swap(Swap *swap, FunctionCallInfo fcinfo, GovernedWork work)
+run_swap(Swap *swap, FunctionCallInfo fcinfo, void (*work) (Swap *))
 {
 	swap->fcinfo = fcinfo;
-	with_governed(swap->relation, work, swap);
+	swap->governed = get_governed(swap->relation);
+	work(swap);
 	relation_close(swap->relation, NoLock);
 	return swap->result;
 }
@@ -1756,16 +1723,14 @@ read_ids(ArrayType *array, int *count)
  * outcomes as rows.
  */
 static void
-swap_petitions(Governed *governed, void *argument)
+swap_petitions(Swap *swap)
 {
-	Swap	   *swap = argument;
 	FunctionCallInfo fcinfo = swap->fcinfo;
 	Bulk		bulk = {0};
 	int			count;
 	Datum	   *ids = read_ids(PG_GETARG_ARRAYTYPE_P(0), &count);
 
-	swap->governed = governed;
-	check_readable(governed, swap->relation);
+	check_readable(swap->governed, swap->relation);
 	check_petition_columns(swap);
 	read_arguments(swap, 1);
 	bulk.swap = swap;

@@ -979,22 +979,10 @@ check_leftover(const Governed *governed)
  * with lifecycle and ledger.
  */
 static void
-take_over_rows(Governed *governed, void *argument)
+take_over_rows(const Governed *governed)
 {
-	(void) check_sound(governed, argument);
 	record_missing_fates(governed);
 	check_rows(governed);
-}
-
-/*
- * As take_over_rows, with a ledger that is taken over.
- */
-static void
-take_over_ledger(Governed *governed, void *argument)
-{
-	(void) check_sound(governed, argument);
-	check_leftover(governed);
-	take_over_rows(governed, argument);
 }
 
 /*
@@ -1007,9 +995,12 @@ take_over_partition(Relation partition)
 {
 	Relation	root = open_relation(topmost_table(RelationGetRelid(partition)), AccessShareLock);
 	Identity	caller = become_owner(root);
+	Governed   *governed;
 
 	SPI_connect();
-	with_governed(partition, take_over_rows, partition);
+	governed = get_governed(partition);
+	(void) check_sound(governed, partition);
+	take_over_rows(governed);
 	SPI_finish();
 	become_caller_again(caller);
 	relation_close(root, AccessShareLock);
@@ -1031,6 +1022,7 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 	char	   *ledger_name;
 	char	   *table_name;
 	const char *subject = NULL;
+	Governed   *governed;
 	bool		exists;
 	bool		shortened;
 
@@ -1060,7 +1052,11 @@ govern_relation(FunctionCallInfo fcinfo, Oid relid, Jsonb *graph,
 	create_trigger(table_name, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
 	relation = table_open(relid, NoLock);
-	with_governed(relation, exists ? take_over_ledger : take_over_rows, relation);
+	governed = get_governed(relation);
+	(void) check_sound(governed, relation);
+	if (exists)
+		check_leftover(governed);
+	take_over_rows(governed);
 	table_close(relation, NoLock);
 	SPI_finish();
 
@@ -1168,64 +1164,50 @@ ungovern(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* What extend_lifecycle works with */
-typedef struct Extension
-{
-	Relation	relation;
-	Jsonb	   *transitions;
-	char	   *schema;			/* of our functions */
-	Jsonb	   *extended;		/* the result */
-} Extension;
-
 /*
- * Extends the lifecycle of a table by replacing its guard; closes the table.
- */
-static void
-extend_governed(Governed *governed, void *argument)
-{
-	Extension  *extension = argument;
-	Jsonb	   *graph = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-														   CStringGetDatum(governed->graph)));
-	GuardTrigger wanted = {governed->key_column, governed->state_column, governed->ledger};
-
-	check_readable(governed, extension->relation);
-	hold_column_type(extension->relation, governed->state_column);
-	extension->extended = lifecycle_to_jsonb(lifecycle_extend(graph, extension->transitions));
-	wanted.graph = JsonbToCString(NULL, &extension->extended->root, VARSIZE(extension->extended));
-	refuse_problems(table_problems(extension->relation, &wanted), extension->relation);
-	check_no_events(extension->relation);
-
-	/* ALTER TABLE refuses to work on a table that is open */
-	relation_close(extension->relation, NoLock);
-	SPI_connect();
-	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
-				 extension->schema, &wanted);
-	SPI_finish();
-}
-
-/*
- * extend_lifecycle(relation, transitions) returns the whole lifecycle as it is
- * then.  The lock waits for running assignments and keeps others out until
- * the transaction ends.
+ * extend_lifecycle(relation, transitions) replaces the guard of a table and
+ * returns the whole lifecycle as it is then.  The lock waits for running
+ * assignments and keeps others out until the transaction ends.
  */
 Datum
 extend_lifecycle(PG_FUNCTION_ARGS)
 {
-	Extension	extension = {0};
+	GuardTrigger wanted = {0};
+	Governed   *governed;
+	Relation	relation;
 	Identity	caller;
+	Jsonb	   *extended;
+	char	   *schema;
+	Datum		graph;
 
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "transitions");
 	PreventCommandIfReadOnly("extend_lifecycle()");
-	extension.relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
-	extension.transitions = PG_GETARG_JSONB_P(1);
-	extension.schema = own_schema(fcinfo);
-	check_governed_root(extension.relation);
+	relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	schema = own_schema(fcinfo);
+	check_governed_root(relation);
 
-	caller = become_owner(extension.relation);
-	with_governed(extension.relation, extend_governed, &extension);
+	caller = become_owner(relation);
+	governed = get_governed(relation);
+	check_readable(governed, relation);
+	hold_column_type(relation, governed->state_column);
+	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
+	extended = lifecycle_to_jsonb(lifecycle_extend(DatumGetJsonbP(graph), PG_GETARG_JSONB_P(1)));
+	wanted.key_column = governed->key_column;
+	wanted.state_column = governed->state_column;
+	wanted.ledger = governed->ledger;
+	wanted.graph = JsonbToCString(NULL, &extended->root, VARSIZE(extended));
+	refuse_problems(table_problems(relation, &wanted), relation);
+	check_no_events(relation);
+
+	/* ALTER TABLE refuses to work on a table that is open */
+	relation_close(relation, NoLock);
+	SPI_connect();
+	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
+				 schema, &wanted);
+	SPI_finish();
 	become_caller_again(caller);
-	PG_RETURN_JSONB_P(extension.extended);
+	PG_RETURN_JSONB_P(extended);
 }
 
 /*
@@ -1330,14 +1312,14 @@ put_disagreement(const Governed *governed, const Disagreement *disagreement, voi
  * Compares a governed table with its ledger, if they can be.
  */
 static void
-verify_rows(Governed *governed, void *argument)
+verify_rows(const Governed *governed, ReturnSetInfo *result)
 {
 	Oid			ledger = governed_ledger(governed, true);
 
 	if (!governed->readable || !OidIsValid(ledger) || !is_comparable(governed, ledger))
 		return;
 	SPI_connect();
-	find_disagreements(governed, put_disagreement, argument);
+	find_disagreements(governed, put_disagreement, result);
 	SPI_finish();
 }
 
@@ -1391,32 +1373,11 @@ verify_fates(PG_FUNCTION_ARGS)
 		put_problems(result, governed_problems(relation));
 		put_problems(result, imprudences(relation));
 		if (read_guard(relation, &guard))
-			with_governed(relation, verify_rows, result);
+			verify_rows(get_governed(relation), result);
 	}
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
 	return (Datum) 0;
-}
-
-/* What backfill_fates works with */
-typedef struct Backfill
-{
-	Relation	relation;
-	uint64		added;
-} Backfill;
-
-/*
- * Adds the ledger rows that are missing, and counts them.
- */
-static void
-backfill_governed(Governed *governed, void *argument)
-{
-	Backfill   *backfill = argument;
-
-	(void) check_sound(governed, backfill->relation);
-	SPI_connect();
-	backfill->added = record_missing_fates(governed);
-	SPI_finish();
 }
 
 /*
@@ -1426,19 +1387,25 @@ backfill_governed(Governed *governed, void *argument)
 Datum
 backfill_fates(PG_FUNCTION_ARGS)
 {
-	Backfill	backfill = {0};
+	Governed   *governed;
+	Relation	relation;
 	Identity	caller;
+	uint64		added;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("backfill_fates()");
-	backfill.relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
-	check_governed_root(backfill.relation);
+	relation = open_owned_relation(PG_GETARG_OID(0), RowExclusiveLock);
+	check_governed_root(relation);
 
-	caller = become_owner(backfill.relation);
-	with_governed(backfill.relation, backfill_governed, &backfill);
+	caller = become_owner(relation);
+	governed = get_governed(relation);
+	(void) check_sound(governed, relation);
+	SPI_connect();
+	added = record_missing_fates(governed);
+	SPI_finish();
 	become_caller_again(caller);
-	relation_close(backfill.relation, NoLock);
-	PG_RETURN_INT64((int64) backfill.added);
+	relation_close(relation, NoLock);
+	PG_RETURN_INT64((int64) added);
 }
 
 /* ----------------------------------------------------------------------

@@ -6,17 +6,16 @@
  * All that governs a table is in the arguments of its guard trigger: the key
  * column, the state column, the name of the ledger and the lifecycle.  Each
  * backend reads them once a relation, into a Governed, which also keeps the
- * statements that are prepared for the relation.
+ * texts of the statements that are prepared for the relation.
  *
  * Memory: a Governed lives in a memory context of its own below
- * CacheMemoryContext, its kept statements in SPI's.  A relation cache
- * invalidation only marks it; it is replaced at its next use.  Whoever uses
- * one holds a pin, so that a trigger or function that runs inside our own
- * statements may alter the table, or use so many other tables that ours is
- * evicted, without freeing what an outer call is working with: a Governed
- * that is no longer in the cache is freed with its last pin.  At most
- * MAX_GOVERNED are kept, so that a session that visits thousands of tenants
- * or partitions stays small.
+ * CacheMemoryContext.  A relation cache
+ * invalidation only marks it; it is replaced at its next use.  Nothing is freed
+ * before the transaction ends, so that a trigger or function that runs inside
+ * our own statements may alter the table without taking from an outer call what
+ * that is working with: no call of ours outlives a transaction.  Then those that
+ * were replaced go, and of the others all but the MAX_GOVERNED used last, so
+ * that a session that visits thousands of tenants or partitions stays small.
  *
  * Soundness (soundness.c) is remembered here too, until something is
  * invalidated that it rests on: the relation itself, or one of those that the
@@ -25,8 +24,7 @@
  * Names: renaming a schema invalidates no relation in it, and a kept plan that
  * is made anew looks its names up anew.  So a Governed remembers the names
  * that its statements speak of and is replaced when they are no longer those
- * of its relation; and after each execution the plan must have used the
- * relation that was meant, which closes the gap between the two.
+ * of its relation; statement.c closes the gap that remains.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,20 +33,19 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_relation.h"
-#include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -64,6 +61,7 @@ typedef struct GovernedEntry
 } GovernedEntry;
 
 static HTAB *governed_cache = NULL;
+static dlist_head replaced = DLIST_STATIC_INIT(replaced);
 static uint64 governed_clock = 0;
 static uint64 invalidations = 0;
 
@@ -164,6 +162,54 @@ end_judgement(Governed *governed, uint64 begun, Oid *watched, int nwatched)
 	governed->judged = begun == invalidations;
 }
 
+static int
+compare_last_used(const void *a, const void *b)
+{
+	uint64		one = (*(Governed *const *) a)->last_used;
+	uint64		other = (*(Governed *const *) b)->last_used;
+
+	return one < other ? -1 : one > other;
+}
+
+/*
+ * Frees those that are too many, the ones not used for longest.
+ */
+static void
+shrink_cache(void)
+{
+	int			count = 0;
+	Governed  **all;
+	GovernedEntry *entry;
+	HASH_SEQ_STATUS scan;
+
+	if (hash_get_num_entries(governed_cache) <= MAX_GOVERNED)
+		return;
+	all = palloc(hash_get_num_entries(governed_cache) * sizeof(Governed *));
+	hash_seq_init(&scan, governed_cache);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		all[count++] = entry->governed;
+	qsort(all, count, sizeof(Governed *), compare_last_used);
+	for (int i = 0; i < count - MAX_GOVERNED; i++)
+	{
+		hash_search(governed_cache, &all[i]->relid, HASH_REMOVE, NULL);
+		MemoryContextDelete(all[i]->context);
+	}
+	pfree(all);
+}
+
+/*
+ * Transaction callback: frees what nobody can be working with any more.
+ */
+static void
+free_unused(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	while (!dlist_is_empty(&replaced))
+		MemoryContextDelete(dlist_container(Governed, node, dlist_pop_head_node(&replaced))->context);
+	shrink_cache();
+}
+
 /*
  * Sets up the cache; called once, when the module is loaded.
  */
@@ -178,53 +224,7 @@ governed_init(void)
 								 HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(invalidate_governed, (Datum) 0);
 	CacheRegisterSyscacheCallback(ENUMOID, invalidate_enums, (Datum) 0);
-}
-
-static void
-free_governed(Governed *governed)
-{
-	for (int i = 0; i < KEPT_STATEMENTS; i++)
-	{
-		if (governed->plans[i] != NULL)
-			SPI_freeplan(governed->plans[i]);
-	}
-	MemoryContextDelete(governed->context);
-}
-
-/*
- * Takes a Governed out of the cache; frees it now, or with its last pin.
- */
-static void
-detach_governed(Governed *governed)
-{
-	hash_search(governed_cache, &governed->relid, HASH_REMOVE, NULL);
-	governed->detached = true;
-	if (governed->pins == 0)
-		free_governed(governed);
-}
-
-/*
- * Makes room in a full cache: evicts the unpinned entry that was used longest
- * ago, if there is one.
- */
-static void
-evict_governed(void)
-{
-	GovernedEntry *entry;
-	Governed   *oldest = NULL;
-	HASH_SEQ_STATUS scan;
-
-	if (hash_get_num_entries(governed_cache) < MAX_GOVERNED)
-		return;
-	hash_seq_init(&scan, governed_cache);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		if (entry->governed->pins == 0 &&
-			(oldest == NULL || entry->governed->last_used < oldest->last_used))
-			oldest = entry->governed;
-	}
-	if (oldest != NULL)
-		detach_governed(oldest);
+	RegisterXactCallback(free_unused, NULL);
 }
 
 static bool
@@ -392,7 +392,6 @@ add_governed(Relation relation, const GuardTrigger *guard)
 	Governed   *governed = read_governed(relation, guard);
 	GovernedEntry *entry;
 
-	evict_governed();
 	entry = hash_search(governed_cache, &governed->relid, HASH_ENTER, NULL);
 	entry->governed = governed;
 	MemoryContextSetParent(governed->context, CacheMemoryContext);
@@ -416,7 +415,8 @@ cached_governed(Relation relation)
 		return NULL;
 	if (entry->governed->valid && names_are_current(entry->governed, relation))
 		return entry->governed;
-	detach_governed(entry->governed);
+	dlist_push_tail(&replaced, &entry->governed->node);
+	hash_search(governed_cache, &relid, HASH_REMOVE, NULL);
 	return NULL;
 }
 
@@ -470,39 +470,18 @@ report_not_governed(Relation relation)
 }
 
 /*
- * Returns what governs a relation; raises 55000 if nothing does.
+ * Returns what governs a relation, which is open and locked, until the
+ * transaction ends.  Raises 55000 if nothing does.
  */
-static pg_noinline Governed *
+Governed *
 get_governed(Relation relation)
 {
 	Governed   *governed = find_governed(relation);
 
 	if (governed == NULL)
 		report_not_governed(relation);
-	return governed;
-}
-
-/*
- * Does some work with what governs a relation, which is open and locked, and
- * holds a pin on that meanwhile.  Raises 55000 if nothing governs it.
- */
-void
-with_governed(Relation relation, GovernedWork work, void *argument)
-{
-	Governed   *governed = get_governed(relation);
-
-	governed->pins++;
 	governed->last_used = ++governed_clock;
-	PG_TRY();
-	{
-		work(governed, argument);
-	}
-	PG_FINALLY();
-	{
-		if (--governed->pins == 0 && governed->detached)
-			free_governed(governed);
-	}
-	PG_END_TRY();
+	return governed;
 }
 
 /* ----------------------------------------------------------------------
@@ -570,85 +549,32 @@ get_relation_sql(const Governed *governed)
 }
 
 /*
- * Returns the kept plan of a statement, made at its first use.  SPI keeps it
- * current; its text stays right as long as the Governed does.
- */
-static SPIPlanPtr
-kept_plan(Governed *governed, KeptStatement statement, StatementWriter writer)
-{
-	StringInfoData query;
-	Oid			types[8];
-	int			ntypes;
-	SPIPlanPtr	plan;
-
-	if (governed->plans[statement] != NULL)
-		return governed->plans[statement];
-
-	initStringInfo(&query);
-	ntypes = writer(governed, statement, &query, types);
-	plan = SPI_prepare(query.data, ntypes, types);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed for \"%s\": %s",
-			 query.data, SPI_result_code_string(SPI_result));
-	if (SPI_keepplan(plan) != 0)
-		elog(ERROR, "SPI_keepplan failed for \"%s\"", query.data);
-	governed->plans[statement] = plan;
-	return plan;
-}
-
-/*
- * Is the plan, as it was just executed, about the relation that was meant?
- * Raises 55000 if it used another one.  Returns false if a rule made something
- * else of it.
- */
-static bool
-plan_has_target(SPIPlanPtr plan, Oid target)
-{
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	ListCell   *cell;
-
-	check_plan_relation(plan, target);
-	foreach(cell, source->query_list)
-	{
-		Query	   *query = lfirst_node(Query, cell);
-
-		if (query->canSetTag)
-			return query->resultRelation == 0 ||
-				rt_fetch(query->resultRelation, query->rtable)->relid == target;
-	}
-	return false;
-}
-
-/*
- * Executes a kept statement; the caller is connected to SPI and holds a pin.
- * target is the relation that the statement must be about.  Without a
- * snapshot it sees what is committed now, or the transaction's snapshot; with
- * one, that and the transaction's own changes so far.  Returns the number of
- * rows, which are in SPI_tuptable if it returns any.
+ * Executes a kept statement; see execute_kept.  target is the relation that it
+ * must be about.  Its text is written at its first use, and stays right as long
+ * as the Governed does.
  */
 uint64
-governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
+governed_execute(Governed *governed, KeptStatement number, StatementWriter writer,
 				 Oid target, Datum *values, const char *nulls, Snapshot snapshot,
 				 bool fire_triggers)
 {
-	SPIPlanPtr	plan = kept_plan(governed, statement, writer);
-	int			result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot,
-											  false, fire_triggers, 0);
-	bool		valid = governed->valid;
+	Statement  *statement = &governed->statements[number];
 
-	if (result < 0)
-		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	if (statement->sql == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(governed->context);
+		StringInfoData query;
+		Oid		   *types = palloc(MAX_PARAMETERS * sizeof(Oid));
 
-
-	/*
-	 * What a rule does instead does not count.  And the plan of such a
-	 * statement may depend on nothing, so that it would outlive the rule.
-	 */
-	governed->valid = false;
-	if (!plan_has_target(plan, target))
-		return 0;
-	governed->valid = valid;
-	return SPI_processed;
+		initStringInfo(&query);
+		statement->nparameters = writer(governed, number, &query, types);
+		statement->types = types;
+		statement->sql = query.data;
+		statement_hash(statement);
+		MemoryContextSwitchTo(caller);
+	}
+	statement->relid = target;
+	return execute_kept(statement, values, nulls, snapshot, fire_triggers);
 }
 
 /*

@@ -11,12 +11,15 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
+#include "compat.h"
 #include "lifecycle.h"
 #include "own_trigger.h"
+#include "statement.h"
 
 /*
  * The statements that are kept for a governed table.  Those that assign have
@@ -54,18 +57,16 @@ typedef enum KeptStatement
 #define KEPT_STATEMENTS (LEDGER_READ + 1)
 
 /*
- * What governs a table, read from the arguments of its guard trigger.  Pinned
- * while in use; see governed.c for who frees it.
+ * What governs a table, read from the arguments of its guard trigger.  Whoever
+ * has got one may use it until the transaction ends; see governed.c.
  */
 typedef struct Governed
 {
 	Oid			relid;
 	bool		valid;			/* false: replace it at the next use */
-	bool		detached;		/* no longer in the cache: free it with the
-								 * last pin */
-	int			pins;
 	uint64		last_used;
 	MemoryContext context;
+	dlist_node	node;			/* in the list of those that are replaced */
 
 	/* the names that the kept statements speak of, with their schemas */
 	char	   *relation_schema;
@@ -96,7 +97,8 @@ typedef struct Governed
 								 * trigger */
 	Lifecycle  *lifecycle;
 
-	SPIPlanPtr	plans[KEPT_STATEMENTS];
+	Statement	statements[KEPT_STATEMENTS];	/* sql is NULL until it is
+												 * needed */
 
 	/* what soundness.c found, in a context of its own */
 	MemoryContext judgement;
@@ -108,9 +110,6 @@ typedef struct Governed
 	Oid		   *watched;		/* relations that this rests on, sorted */
 	int			nwatched;
 } Governed;
-
-/* Work that is done with what governs a relation */
-typedef void (*GovernedWork) (Governed *governed, void *argument);
 
 /*
  * Writes a kept statement: its text into query, the types of its parameters
@@ -127,8 +126,8 @@ extern List *partition_ancestors(Oid relid);
 extern Oid	topmost_table(Oid relid);
 extern Oid	relation_owner(Oid relid);
 extern Oid	ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name);
-extern void report_not_governed(Relation relation);
-extern void with_governed(Relation relation, GovernedWork work, void *argument);
+pg_noreturn extern void report_not_governed(Relation relation);
+extern Governed *get_governed(Relation relation);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
 extern uint64 governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
 							   Oid target, Datum *values, const char *nulls, Snapshot snapshot,

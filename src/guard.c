@@ -988,29 +988,6 @@ check_trigger_call(FunctionCallInfo fcinfo, const char *function, TriggerEvent t
 }
 
 /*
- * Judges the row that the guard trigger was called for.
- */
-static void
-judge_row(Governed *governed, void *argument)
-{
-	TriggerData *call = argument;
-	GuardedRow	row;
-	GuardedRow	new_row;
-
-	check_readable(governed, call->tg_relation);
-	read_row(governed, call->tg_trigslot, &row);
-	if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
-		judge_insert(governed, call->tg_relation, &row);
-	else if (TRIGGER_FIRED_BY_DELETE(call->tg_event))
-		judge_delete(governed, call->tg_relation, &row);
-	else
-	{
-		read_row(governed, call->tg_newslot, &new_row);
-		judge_update(governed, call->tg_relation, &row, &new_row);
-	}
-}
-
-/*
  * guard_fate(key column, state column, ledger, lifecycle): the row trigger of
  * a governed table.  It fires after the row is stored, so that it judges what
  * the other triggers made of it.
@@ -1020,28 +997,45 @@ guard_fate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_fate",
 										   TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
+	Relation	relation = call->tg_relation;
+	Governed   *governed;
+	GuardedRow	row;
+	GuardedRow	new_row;
 
 	/* one guard a table: what it says is known by the relation */
 	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",
-						call->tg_trigger->tgname, RelationGetRelationName(call->tg_relation),
+						call->tg_trigger->tgname, RelationGetRelationName(relation),
 						GUARD_TRIGGER),
 				 errhint("Guard triggers are created by govern() and keep their name.")));
 
-	with_governed(call->tg_relation, judge_row, call);
+	governed = get_governed(relation);
+	check_readable(governed, relation);
+	read_row(governed, call->tg_trigslot, &row);
+	if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
+		judge_insert(governed, relation, &row);
+	else if (TRIGGER_FIRED_BY_DELETE(call->tg_event))
+		judge_delete(governed, relation, &row);
+	else
+	{
+		read_row(governed, call->tg_newslot, &new_row);
+		judge_update(governed, relation, &row, &new_row);
+	}
 	return PointerGetDatum(NULL);
 }
 
 /*
- * Refuses to truncate a table whose ledger has a row, seen with the latest
- * snapshot.  TRUNCATE holds its lock by now, so no assignment is under way.
+ * guard_truncate(): the trigger that refuses TRUNCATE of a governed table
+ * while its ledger has rows, seen with the latest snapshot.  TRUNCATE holds its
+ * lock by now, so no assignment is under way.
  */
-static void
-judge_truncate(Governed *governed, void *argument)
+Datum
+guard_truncate(PG_FUNCTION_ARGS)
 {
-	TriggerData *call = argument;
+	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
+	Governed   *governed = get_governed(call->tg_relation);
 	Oid			ledger = governed_ledger(governed, false);
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	bool		has_rows;
@@ -1055,18 +1049,6 @@ judge_truncate(Governed *governed, void *argument)
 		report_protected_relation(call->tg_relation,
 								  "cannot truncate relation \"%s\", because rows of it are fated",
 								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
-}
-
-/*
- * guard_truncate(): the trigger that refuses TRUNCATE of a governed table
- * while its ledger has rows.
- */
-Datum
-guard_truncate(PG_FUNCTION_ARGS)
-{
-	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
-
-	with_governed(call->tg_relation, judge_truncate, call);
 	return PointerGetDatum(NULL);
 }
 

@@ -15,6 +15,7 @@
 #include "ddl_guard.h"
 #include "governed.h"
 #include "petition_cas.h"
+#include "statement.h"
 
 PG_MODULE_MAGIC;
 
@@ -110,6 +111,7 @@ _PG_init(void)
 
 	MarkGUCPrefixReserved("petition_cas");
 
+	statement_init();
 	governed_init();
 	ddl_guard_init();
 	loading = false;

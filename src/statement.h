@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * statement.h
- *	  What every statement that we prepare needs.
+ *	  Statements that we prepare: operators that no search_path chooses, plans
+ *	  that are kept, and work in subtransactions.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,9 +12,34 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
-#include "lib/stringinfo.h"
+
+/* How many parameters a kept statement may have, but for those of rosters */
+#define MAX_PARAMETERS 8
+
+/* A statement as it is prepared */
+typedef struct Statement
+{
+	Oid			relid;			/* the relation that it is about */
+	const char *sql;
+	int			nparameters;
+	const Oid  *types;			/* of the parameters */
+	int			options;		/* CURSOR_OPT_ of the plan */
+	uint64		hash;			/* set by statement_hash */
+}			Statement;
+
+typedef struct KeptPlan KeptPlan;
+
+extern void statement_init(void);
 
 extern void append_operator(StringInfo query, Oid operator);
 extern void check_plan_relation(SPIPlanPtr plan, Oid relid);
+extern void statement_hash(Statement * statement);
+extern KeptPlan * acquire_plan(const Statement * statement);
+extern SPIPlanPtr plan_of(const KeptPlan * plan);
+extern void release_plan(KeptPlan * plan);
+extern uint64 execute_kept(const Statement * statement, Datum *values, const char *nulls,
+						   Snapshot snapshot, bool fire_triggers);
+
+extern ErrorData *call_in_subtransaction(void (*function) (void *), void *argument);
 
 #endif							/* PETITION_CAS_STATEMENT_H */
