@@ -74,6 +74,7 @@
 #include "errors.h"
 #include "govern.h"
 #include "governed.h"
+#include "ledger.h"
 #include "petition_cas.h"
 #include "soundness.h"
 

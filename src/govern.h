@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * govern.h
- *	  What the DDL guard asks of those who set tables up.
+ *	  Putting tables under a lifecycle: what is done once, when a table is set up.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,8 +10,11 @@
 
 #include "postgres.h"
 
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 
+extern Oid	govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column,
+							char *state_column);
 extern void take_over_partition(Relation partition);
 
 #endif							/* PETITION_CAS_GOVERN_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * governed.c
- *	  What governs a table, and the statements kept for it.
+ *	  What governs a table, as a backend knows it, and the statements on it.
  *
  * All that governs a table is in the arguments of its guard trigger: the key
  * column, the state column, the name of the ledger and the lifecycle.  Each
@@ -35,11 +35,10 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_enum.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "parser/parse_relation.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -47,10 +46,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "governed.h"
-#include "statement.h"
 
 #define MAX_GOVERNED 512
 
@@ -127,7 +124,7 @@ invalidate_enums(Datum arg, int cache, uint32 hash)
 	hash_seq_init(&scan, governed_cache);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		if (entry->governed->state_is_enum)
+		if (entry->governed->state.is_enum)
 			entry->governed->judged = false;
 	}
 }
@@ -256,43 +253,6 @@ names_are_current(const Governed *governed, Relation relation)
 }
 
 /*
- * May a state column be of that type?
- */
-bool
-is_supported_state_type(Oid type)
-{
-	return type == TEXTOID || type == VARCHAROID || get_typtype(type) == TYPTYPE_ENUM;
-}
-
-/*
- * Reads what the relation's columns are into the Governed.  If one is gone, or
- * has a type that nothing can be done with, the rows are not readable.
- */
-static void
-read_columns(Governed *governed, Relation relation)
-{
-	Form_pg_attribute key;
-	Form_pg_attribute state;
-
-	governed->key_attno = attnameAttNum(relation, governed->key_column, false);
-	governed->state_attno = attnameAttNum(relation, governed->state_column, false);
-	if (governed->key_attno <= InvalidAttrNumber || governed->state_attno <= InvalidAttrNumber)
-		return;
-	key = TupleDescAttr(RelationGetDescr(relation), governed->key_attno - 1);
-	state = TupleDescAttr(RelationGetDescr(relation), governed->state_attno - 1);
-
-	governed->key_length = key->attlen;
-	governed->key_by_value = key->attbyval;
-	governed->key_type = getBaseType(key->atttypid);
-	governed->key_is_domain = governed->key_type != key->atttypid;
-	governed->key_equality = lookup_type_cache(governed->key_type, TYPECACHE_EQ_OPR)->eq_opr;
-	governed->state_type = state->atttypid;
-	governed->state_is_enum = get_typtype(state->atttypid) == TYPTYPE_ENUM;
-	governed->readable = OidIsValid(governed->key_equality) &&
-		is_supported_state_type(governed->state_type);
-}
-
-/*
  * Returns the table that a relation is a partition of, or InvalidOid.  The
  * server's own functions leave out a partition whose DETACH CONCURRENTLY is
  * pending; it is one still, with all its triggers.
@@ -370,9 +330,8 @@ read_governed(Relation relation, const GuardTrigger *guard)
 	governed->relation_schema = get_namespace_name(RelationGetNamespace(relation));
 	governed->ledger_schema = get_namespace_name(get_rel_namespace(governed->root));
 	governed->ledger = pstrdup(guard->ledger);
-	governed->key_column = pstrdup(guard->key_column);
-	governed->state_column = pstrdup(guard->state_column);
-	read_columns(governed, relation);
+	governed->readable = read_key(&governed->key, relation, guard->key_column);
+	governed->readable &= read_state_column(&governed->state, relation, guard->state_column);
 
 	governed->graph = pstrdup(guard->graph);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
@@ -485,97 +444,9 @@ get_governed(Relation relation)
 }
 
 /* ----------------------------------------------------------------------
- * Kept statements
+ * Table and ledger
  * ----------------------------------------------------------------------
  */
-
-/*
- * Appends schema.name, quoted.
- */
-void
-append_qualified(StringInfo query, const char *schema, const char *name)
-{
-	appendStringInfoString(query, quote_qualified_identifier(schema, name));
-}
-
-/*
- * Appends the key column, of a relation that the statement knows by that alias
- * (NULL: by none), as a value of the key's base type.  A domain is cast to it:
- * anybody may create operators for a domain, and the parser would prefer those
- * to the ones of the base type.
- */
-void
-append_key(StringInfo query, const Governed *governed, const char *alias)
-{
-	if (alias != NULL)
-		appendStringInfo(query, "%s.", alias);
-	appendStringInfoString(query, quote_identifier(governed->key_column));
-	if (governed->key_is_domain)
-		appendStringInfo(query, "::%s", format_type_be_qualified(governed->key_type));
-}
-
-/*
- * Returns what stands behind a state in a comparison.  Text is compared under
- * the C collation: under a nondeterministic one two different states could be
- * equal.
- */
-const char *
-state_collation(const Governed *governed)
-{
-	return governed->state_is_enum ? "" : " COLLATE pg_catalog.\"C\"";
-}
-
-/*
- * Appends "state column = operand".
- */
-void
-append_state_equality(StringInfo query, const Governed *governed, const char *operand)
-{
-	appendStringInfo(query, "%s OPERATOR(pg_catalog.=) %s%s",
-					 quote_identifier(governed->state_column), operand,
-					 state_collation(governed));
-}
-
-/*
- * Returns the governed relation as a statement names it.  ONLY, because an
- * ordinary table's inheritance children, if it gets any, are not governed.
- */
-const char *
-get_relation_sql(const Governed *governed)
-{
-	const char *name = quote_qualified_identifier(governed->relation_schema, governed->relation);
-
-	return governed->is_partitioned ? name : psprintf("ONLY %s", name);
-}
-
-/*
- * Executes a kept statement; see execute_kept.  target is the relation that it
- * must be about.  Its text is written at its first use, and stays right as long
- * as the Governed does.
- */
-uint64
-governed_execute(Governed *governed, KeptStatement number, StatementWriter writer,
-				 Oid target, Datum *values, const char *nulls, Snapshot snapshot,
-				 bool fire_triggers)
-{
-	Statement  *statement = &governed->statements[number];
-
-	if (statement->sql == NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(governed->context);
-		StringInfoData query;
-		Oid		   *types = palloc(MAX_PARAMETERS * sizeof(Oid));
-
-		initStringInfo(&query);
-		statement->nparameters = writer(governed, number, &query, types);
-		statement->types = types;
-		statement->sql = query.data;
-		statement_hash(statement);
-		MemoryContextSwitchTo(caller);
-	}
-	statement->relid = target;
-	return execute_kept(statement, values, nulls, snapshot, fire_triggers);
-}
 
 /*
  * Returns the owner of a relation, which exists.
@@ -632,60 +503,6 @@ governed_ledger(const Governed *governed, bool missing_ok)
 	return ledger;
 }
 
-/* ----------------------------------------------------------------------
- * Keys and states
- * ----------------------------------------------------------------------
- */
-
-/*
- * Returns the text of a state, in the current memory context.  Enum labels
- * are read from the catalog each time: they can be renamed.
- */
-char *
-state_text(const Governed *governed, Datum state)
-{
-	HeapTuple	tuple;
-	char	   *label;
-
-	if (!governed->state_is_enum)
-		return TextDatumGetCString(state);
-	tuple = SearchSysCache1(ENUMOID, state);
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for enum label %u", DatumGetObjectId(state));
-	label = pstrdup(NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel));
-	ReleaseSysCache(tuple);
-	return label;
-}
-
-/*
- * Returns a state, whose name the lifecycle knows, as a value for the state
- * column; for an enum without such a label raises the type's own error.
- */
-Datum
-state_datum(const Governed *governed, const char *name)
-{
-	Oid			input;
-	Oid			parameter;
-
-	if (!governed->state_is_enum)
-		return CStringGetTextDatum(name);
-	getTypeInputInfo(governed->state_type, &input, &parameter);
-	return OidInputFunctionCall(input, unconstify(char *, name), parameter, -1);
-}
-
-/*
- * Returns the text of a key by its type's output function.
- */
-char *
-key_text(const Governed *governed, Datum key)
-{
-	Oid			output;
-	bool		is_varlena;
-
-	getTypeOutputInfo(governed->key_type, &output, &is_varlena);
-	return OidOutputFunctionCall(output, key);
-}
-
 /*
  * Raises 22023 for a state that the lifecycle does not know.
  */
@@ -697,4 +514,234 @@ report_unknown_state(const Lifecycle *lifecycle, const char *relation, const cha
 			 errmsg("state \"%s\" is not in the lifecycle of relation \"%s\"",
 					state, relation),
 			 errhint("The states are: %s.", lifecycle_state_list(lifecycle))));
+}
+
+/* ----------------------------------------------------------------------
+ * Statements
+ * ----------------------------------------------------------------------
+ */
+
+/* A statement as it is prepared for a table */
+typedef struct KnownStatement
+{
+	const StatementForm *form;
+	Statement	statement;
+} KnownStatement;
+
+/*
+ * Returns the governed relation as a statement names it.  ONLY, because an
+ * ordinary table's inheritance children, if it gets any, are not governed.
+ */
+const char *
+table_sql(const Governed *governed)
+{
+	const char *name = quote_qualified_identifier(governed->relation_schema, governed->relation);
+
+	return governed->is_partitioned ? name : psprintf("ONLY %s", name);
+}
+
+/*
+ * Returns the ledger as a statement names it.
+ */
+const char *
+ledger_sql(const Governed *governed)
+{
+	return quote_qualified_identifier(governed->ledger_schema, governed->ledger);
+}
+
+/*
+ * Returns a name for the relation in a statement that is not one of its
+ * columns: "RETURNING name" has to mean the whole row.
+ */
+static const char *
+row_alias(const Governed *governed)
+{
+	const char *alias = "governed_row";
+
+	for (int i = 1; get_attnum(governed->relid, alias) != InvalidAttrNumber; i++)
+		alias = psprintf("governed_row_%d", i);
+	return alias;
+}
+
+/*
+ * Appends what stands in braces in the text of a statement.
+ */
+static void
+append_name(StringInfo query, const Governed *governed, const char *name)
+{
+	const Key  *key = &governed->key;
+
+	if (strcmp(name, "table") == 0)
+		appendStringInfoString(query, table_sql(governed));
+	else if (strcmp(name, "row") == 0)
+		appendStringInfoString(query, row_alias(governed));
+	else if (strcmp(name, "ledger") == 0)
+		appendStringInfoString(query, ledger_sql(governed));
+	else if (strcmp(name, "key names") == 0)
+		append_key_names(query, key, NULL);
+	else if (strcmp(name, "key") == 0)
+		append_key(query, key, NULL);
+	else if (strcmp(name, "row.key") == 0)
+		append_key(query, key, row_alias(governed));
+	else if (strcmp(name, "key = $") == 0)
+		append_key_equality(query, key, NULL, NULL);
+	else if (strcmp(name, "key = locked") == 0)
+		append_key_equality(query, key, row_alias(governed), "locked");
+	else if (strcmp(name, "key = any $") == 0)
+	{
+		append_key(query, key, NULL);
+		append_operator(query, key->columns[0].operations->eq_opr);
+		appendStringInfoString(query, "ANY ($1)");
+	}
+	else if (strcmp(name, "keys") == 0)
+	{
+		for (int i = 1; i <= key->ncolumns; i++)
+			appendStringInfo(query, "%s$%d", i > 1 ? ", " : "", i);
+	}
+	else if (strcmp(name, "state") == 0)
+		appendStringInfoString(query, quote_identifier(governed->state.name));
+	else if (strcmp(name, "state = $2") == 0)
+	{
+		append_state(query, &governed->state, NULL);
+		appendStringInfo(query, " OPERATOR(pg_catalog.=) $%d", key->ncolumns + 1);
+	}
+	else
+		elog(ERROR, "statement has unknown name \"%s\"", name);
+}
+
+/*
+ * Writes the text of a statement for a table, in the current memory context.
+ */
+static const char *
+write_statement(const Governed *governed, const char *text)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	for (const char *next = text; *next != '\0';)
+	{
+		Size		length = strcspn(next, "{$");
+
+		appendBinaryStringInfo(&query, next, length);
+		next += length;
+		if (*next == '{')
+		{
+			length = strcspn(next, "}");
+			append_name(&query, governed, pnstrdup(next + 1, length - 1));
+			next += length + 1;
+		}
+		else if (*next == '$')
+		{
+			/* what comes after the key is shifted by its columns */
+			appendStringInfo(&query, "$%ld",
+							 strtol(next + 1, unconstify(char **, &next), 10) +
+							 governed->key.ncolumns - 1);
+		}
+	}
+	return query.data;
+}
+
+/*
+ * Returns the types of a statement's parameters, in the current memory context.
+ */
+static Oid *
+parameter_types(const Governed *governed, const char *parameters, int *count)
+{
+	Oid		   *types = palloc((strlen(parameters) + MAX_KEY_COLUMNS) * sizeof(Oid));
+
+	*count = 0;
+	for (const char *parameter = parameters; *parameter != '\0'; parameter++)
+	{
+		switch (*parameter)
+		{
+			case 'k':
+			case 'K':
+				for (int i = 0; i < governed->key.ncolumns; i++)
+				{
+					Oid			type = governed->key.columns[i].type;
+
+					types[(*count)++] = *parameter == 'k' ? type : get_array_type(type);
+				}
+				break;
+			case 's':
+				types[(*count)++] = state_parameter(&governed->state);
+				break;
+			case 't':
+				types[(*count)++] = TEXTOID;
+				break;
+			case 'z':
+				types[(*count)++] = TIMESTAMPTZOID;
+				break;
+			case 'x':
+				types[(*count)++] = XID8OID;
+				break;
+			default:
+				elog(ERROR, "statement has unknown parameter \"%c\"", *parameter);
+		}
+	}
+	return types;
+}
+
+/*
+ * Returns a statement as it is prepared for a table: written at its first use,
+ * and right as long as the Governed is.
+ */
+static Statement *
+known_statement(Governed *governed, const StatementForm *form)
+{
+	MemoryContext caller;
+	KnownStatement *known;
+	ListCell   *cell;
+
+	foreach(cell, governed->statements)
+	{
+		known = lfirst(cell);
+		if (known->form == form)
+			return &known->statement;
+	}
+	caller = MemoryContextSwitchTo(governed->context);
+	known = palloc0(sizeof(KnownStatement));
+	known->form = form;
+	known->statement.sql = write_statement(governed, form->text);
+	known->statement.types = parameter_types(governed, form->parameters,
+											 &known->statement.nparameters);
+	statement_hash(&known->statement);
+	governed->statements = lappend(governed->statements, known);
+	MemoryContextSwitchTo(caller);
+	return &known->statement;
+}
+
+/*
+ * Executes a statement on a governed table or its ledger, which that is; see
+ * execute_kept.
+ *
+ * What runs as an owner runs as referential integrity does it: the caller needs
+ * no rights, and row security hides nothing.  The owner needs the rights that
+ * owners have by default.  Triggers that the user put on the ledger fire at the
+ * end of the outer statement, up to PostgreSQL 17 not as the owner.  What of the
+ * user's code runs within, in defaults, checks and BEFORE triggers, has the
+ * caller's search_path, as it has when a row is inserted by hand.  After an error
+ * the identity is put back with the (sub)transaction.
+ */
+uint64
+governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datum *values,
+				 const char *nulls, Snapshot snapshot)
+{
+	Statement  *statement = known_statement(governed, form);
+	Oid			user;
+	int			security;
+	uint64		count;
+
+	statement->relid = form->on_ledger ? ledger : governed->relid;
+	if (form->run_as == AS_CALLER)
+		return execute_kept(statement, values, nulls, snapshot, form->fires_triggers);
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(form->run_as == AS_TABLE_OWNER ? relation_owner(governed->relid) :
+						   ledger_owner(ledger, governed->ledger, governed->root,
+										governed->relation),
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	count = execute_kept(statement, values, nulls, snapshot, form->fires_triggers);
+	SetUserIdAndSecContext(user, security);
+	return count;
 }

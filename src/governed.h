@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * governed.h
- *	  What governs a table, and the statements kept for it.
+ *	  What governs a table, as a backend knows it: the cache of what the guard
+ *	  trigger's arguments say, and the statements on table and ledger.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,51 +11,57 @@
 
 #include "postgres.h"
 
-#include "executor/spi.h"
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
 #include "compat.h"
+#include "key.h"
 #include "lifecycle.h"
 #include "own_trigger.h"
+#include "state.h"
 #include "statement.h"
 
-/*
- * The statements that are kept for a governed table.  Those that assign have
- * a variant that sets fate_reason too: the next number.
- */
-typedef enum KeptStatement
+/* As whom a statement runs */
+typedef enum RunAs
 {
-	/* guard.c */
-	LEDGER_INSERT,
-	LEDGER_BATCH,
-	LEDGER_IMPORT,
-	LEDGER_ROW,
-	LEDGER_ROWS,
-	LEDGER_ANY,
-	/* fate.c */
-	PETITION_ASSIGN,
-	PETITION_ASSIGN_REASON,
-	PETITION_TRY,
-	PETITION_TRY_REASON,
-	PETITION_BULK,
-	PETITION_BULK_REASON,
-	ROW_SWAP,
-	ROW_TRY,
-	ROW_STATE,
-	ROW_STATES,
-	ROW_VERSION,
-	ROW_VERSIONS,
-	ROW_PROBE,
-	ROW_LOCK,
-	ROWS_LOCK,
-	ROWS_LOCK_FREE,
-	LEDGER_READ
-} KeptStatement;
+	AS_CALLER,
+	AS_TABLE_OWNER,				/* as an owner, and past row security: see
+								 * governed_execute */
+	AS_LEDGER_OWNER
+} RunAs;
 
-#define KEPT_STATEMENTS (LEDGER_READ + 1)
+/*
+ * A statement on a governed table or its ledger, before names are filled in.
+ * The text may have these in it:
+ *
+ *	{table}			the table, as a statement on it names it
+ *	{row}			a name for it that is not one of its columns
+ *	{ledger}		the ledger
+ *	{key names}		the names of the key's columns
+ *	{key}			its columns, as values
+ *	{row.key}		the same of {row}
+ *	{key = $}		the condition that they are the first parameters
+ *	{key = locked}	or, of {row}, the columns of that name of "locked"
+ *	{key = any $}	or one of those in the first parameters, which are arrays
+ *	{keys}			the first parameters
+ *	{state}			the state column
+ *	{state = $2}	the condition that it is the second parameter
+ *
+ * The parameters are a letter each: k for a key and K for arrays of keys, which
+ * come first, s for a state, t for text, z for timestamptz, x for xid8.  The text
+ * counts a key as one parameter.
+ */
+typedef struct StatementForm
+{
+	const char *text;
+	const char *parameters;
+	bool		on_ledger;		/* it is about the ledger, not the table */
+	RunAs		run_as;
+	bool		fires_triggers; /* within the statement, not after the outer
+								 * one */
+} StatementForm;
 
 /*
  * What governs a table, read from the arguments of its guard trigger.  Whoever
@@ -68,7 +75,7 @@ typedef struct Governed
 	MemoryContext context;
 	dlist_node	node;			/* in the list of those that are replaced */
 
-	/* the names that the kept statements speak of, with their schemas */
+	/* the names that its statements speak of, with their schemas */
 	char	   *relation_schema;
 	char	   *relation;
 	char	   *ledger_schema;
@@ -78,27 +85,16 @@ typedef struct Governed
 	Oid			root;			/* the topmost one, else the table */
 	bool		is_partitioned;
 
-	char	   *key_column;
-	AttrNumber	key_attno;
-	Oid			key_type;		/* a domain's base type */
-	bool		key_is_domain;
-	Oid			key_equality;	/* operator */
-	int16		key_length;
-	bool		key_by_value;
-
-	char	   *state_column;
-	AttrNumber	state_attno;
-	Oid			state_type;
-	bool		state_is_enum;
-	bool		readable;		/* are both columns there, and of types that
+	Key			key;
+	StateColumn state;
+	bool		readable;		/* are their columns there, and of types that
 								 * can be compared? */
 
 	char	   *graph;			/* the lifecycle as it is written in the
 								 * trigger */
 	Lifecycle  *lifecycle;
 
-	Statement	statements[KEPT_STATEMENTS];	/* sql is NULL until it is
-												 * needed */
+	List	   *statements;		/* of KnownStatement, private to governed.c */
 
 	/* what soundness.c found, in a context of its own */
 	MemoryContext judgement;
@@ -111,40 +107,24 @@ typedef struct Governed
 	int			nwatched;
 } Governed;
 
-/*
- * Writes a kept statement: its text into query, the types of its parameters
- * into types, which has room for eight.  Returns their number.
- */
-typedef int (*StatementWriter) (const Governed *governed, KeptStatement statement,
-								StringInfo query, Oid *types);
-
 extern void governed_init(void);
+extern Governed *get_governed(Relation relation);
+pg_noreturn extern void report_not_governed(Relation relation);
+pg_noreturn extern void report_unknown_state(const Lifecycle *lifecycle, const char *relation,
+											 const char *state);
 
 extern uint64 begin_judgement(Governed *governed);
 extern void end_judgement(Governed *governed, uint64 begun, Oid *watched, int nwatched);
+
 extern List *partition_ancestors(Oid relid);
 extern Oid	topmost_table(Oid relid);
 extern Oid	relation_owner(Oid relid);
 extern Oid	ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name);
-pg_noreturn extern void report_not_governed(Relation relation);
-extern Governed *get_governed(Relation relation);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
-extern uint64 governed_execute(Governed *governed, KeptStatement statement, StatementWriter writer,
-							   Oid target, Datum *values, const char *nulls, Snapshot snapshot,
-							   bool fire_triggers);
 
-extern char *state_text(const Governed *governed, Datum state);
-extern char *key_text(const Governed *governed, Datum key);
-extern Datum state_datum(const Governed *governed, const char *name);
-extern void report_unknown_state(const Lifecycle *lifecycle, const char *relation,
-								 const char *state);
-
-extern const char *get_relation_sql(const Governed *governed);
-extern void append_qualified(StringInfo query, const char *schema, const char *name);
-extern void append_key(StringInfo query, const Governed *governed, const char *alias);
-extern const char *state_collation(const Governed *governed);
-extern void append_state_equality(StringInfo query, const Governed *governed, const char *operand);
-
-extern bool is_supported_state_type(Oid type);
+extern const char *table_sql(const Governed *governed);
+extern const char *ledger_sql(const Governed *governed);
+extern uint64 governed_execute(Governed *governed, const StatementForm *form, Oid ledger,
+							   Datum *values, const char *nulls, Snapshot snapshot);
 
 #endif							/* PETITION_CAS_GOVERNED_H */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * guard.h
- *	  What the guard shares with those who write the ledger in its place.
+ *	  The row guard: the triggers that judge each row of a governed table, and
+ *	  what the set forms record in their place.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,11 +10,8 @@
 #define PETITION_CAS_GUARD_H
 
 #include "governed.h"
+#include "ledger.h"
 
-extern const char *assigning_actor(void);
-extern void count_fates(const Governed *governed);
-extern uint64 counted(const Governed *governed);
-extern void record_together(Governed *governed, Relation relation, const char *from_state,
-							const char *fate, int room, void (*update) (void *), void *argument);
+extern void record_fates(Governed *governed, Relation relation, const Fates *fates);
 
 #endif							/* PETITION_CAS_GUARD_H */

@@ -384,6 +384,15 @@ lifecycle_find(const Lifecycle *lifecycle, const char *name, int length)
 }
 
 /*
+ * Returns the number of the state of that name, or NO_STATE; also for no name.
+ */
+int
+lifecycle_find_name(const Lifecycle *lifecycle, const char *name)
+{
+	return name == NULL ? NO_STATE : lifecycle_find(lifecycle, name, strlen(name));
+}
+
+/*
  * Is the state one that nothing leads out of?
  */
 bool

@@ -39,6 +39,7 @@ extern Lifecycle *lifecycle_extend(Jsonb *graph, Jsonb *transitions);
 extern Jsonb *lifecycle_to_jsonb(const Lifecycle *lifecycle);
 
 extern int	lifecycle_find(const Lifecycle *lifecycle, const char *name, int length);
+extern int	lifecycle_find_name(const Lifecycle *lifecycle, const char *name);
 extern bool lifecycle_is_fate(const Lifecycle *lifecycle, int state);
 extern bool lifecycle_allows(const Lifecycle *lifecycle, int from_state, int to_state);
 extern const char **lifecycle_targets(const Lifecycle *lifecycle, int state, int *count);

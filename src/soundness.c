@@ -66,16 +66,8 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "ledger.h"
 #include "soundness.h"
-
-/* The columns of a ledger after the key, in their order */
-const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
-	{"from_state", TEXTOID, false},
-	{"fate", TEXTOID, true},
-	{"assigned_at", TIMESTAMPTZOID, true},
-	{"assigned_by", TEXTOID, true},
-	{"transaction_id", XID8OID, true}
-};
 
 /* What a look at a table and its ledger has found */
 typedef struct Findings
@@ -197,17 +189,6 @@ add_imprudence(Findings *findings, char *text)
  * Keys
  * ----------------------------------------------------------------------
  */
-
-/*
- * Returns the type, a domain's base type, by whose values a key is known, and
- * its type modifier.
- */
-Oid
-key_base_type(Form_pg_attribute key, int32 *typmod)
-{
-	*typmod = key->atttypmod;
-	return getBaseTypeAndTypmod(key->atttypid, typmod);
-}
 
 /*
  * Returns an OID or collation of the first column of an index, from a column of
@@ -427,35 +408,6 @@ find_key_problems(Findings *findings, Relation relation, const char *column)
 }
 
 /*
- * Adds the problem that a state column cannot hold a state of the lifecycle.
- */
-static void
-find_misfit(Findings *findings, Form_pg_attribute column, const LifecycleState *state)
-{
-	if (get_typtype(column->atttypid) == TYPTYPE_ENUM)
-	{
-		if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(column->atttypid),
-								  CStringGetDatum(state->name)))
-			return;
-		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
-					"Add it with ALTER TYPE ... ADD VALUE first.",
-					psprintf("state \"%s\" of the lifecycle is no value of enum %s",
-							 state->name, format_type_be(column->atttypid)));
-	}
-	else
-	{
-		if (column->atttypmod < VARHDRSZ ||
-			pg_mbstrlen_with_len(state->name, state->length) <= column->atttypmod - VARHDRSZ)
-			return;
-		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE,
-					"Make the column longer, or the names of the states shorter.",
-					psprintf("state \"%s\" of the lifecycle is too long for state column \"%s\"",
-							 state->name, NameStr(column->attname)));
-	}
-	mark_passing(findings);
-}
-
-/*
  * Looks at the state column, and whether it can hold every state of the
  * lifecycle, which is given as its JSON.
  */
@@ -467,7 +419,7 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 
 	if (state == NULL)
 		return;
-	if (!is_supported_state_type(state->atttypid))
+	if (!is_state_type(state->atttypid))
 	{
 		add_problem(findings, ERRCODE_DATATYPE_MISMATCH,
 					"A state column is of type text, varchar or an enum.",
@@ -479,12 +431,20 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 	if (state->attgenerated != '\0')
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
 					psprintf("state column \"%s\" is generated", column));
-	if (state->atttypmod < VARHDRSZ && get_typtype(state->atttypid) != TYPTYPE_ENUM)
-		return;					/* it holds any text */
+	if (holds_any_state(state))
+		return;
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																   CStringGetDatum(graph))));
 	for (int i = 0; i < lifecycle->nstates; i++)
-		find_misfit(findings, state, &lifecycle->states[i]);
+	{
+		const char *hint;
+		const char *misfit = state_misfit(state, &lifecycle->states[i], &hint);
+
+		if (misfit == NULL)
+			continue;
+		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, hint, unconstify(char *, misfit));
+		mark_passing(findings);
+	}
 }
 
 /*
@@ -598,20 +558,6 @@ find_guard_problems(Findings *findings, Relation relation)
  * The ledger
  * ----------------------------------------------------------------------
  */
-
-/*
- * Is it the name of a column that every ledger has, apart from the key?
- */
-bool
-is_ledger_column(const char *column)
-{
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
-	{
-		if (strcmp(ledger_columns[i].name, column) == 0)
-			return true;
-	}
-	return false;
-}
 
 /*
  * Adds a problem of a ledger.

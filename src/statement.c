@@ -34,8 +34,10 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "petition_cas.h"
 #include "statement.h"
 
 #define MAX_PLANS	1000
@@ -45,7 +47,7 @@ typedef struct PlanKey
 	uint64		hash;			/* of text and types */
 	Oid			relid;
 	uint32		nparameters;	/* no byte of a key is left undefined */
-}			PlanKey;
+} PlanKey;
 
 struct KeptPlan
 {
@@ -155,7 +157,7 @@ statement_init(void)
  * plan is found.
  */
 void
-statement_hash(Statement * statement)
+statement_hash(Statement *statement)
 {
 	statement->hash = hash_bytes_extended((const unsigned char *) statement->sql,
 										  strlen(statement->sql),
@@ -168,7 +170,7 @@ statement_hash(Statement * statement)
  * it any more.
  */
 static void
-empty_plan(KeptPlan * plan)
+empty_plan(KeptPlan *plan)
 {
 	if (plan->spi != NULL && plan->users > 0)
 	{
@@ -213,7 +215,7 @@ drop_surplus_plans(void)
  * Makes a plan for a statement.
  */
 static void
-fill_plan(KeptPlan * plan, const Statement * statement)
+fill_plan(KeptPlan *plan, const Statement *statement)
 {
 	SPIPlanPtr	spi;
 
@@ -237,7 +239,7 @@ fill_plan(KeptPlan * plan, const Statement * statement)
  * it is released or the transaction ends.  Connected to SPI.
  */
 KeptPlan *
-acquire_plan(const Statement * statement)
+acquire_plan(const Statement *statement)
 {
 	PlanKey		key = {statement->hash, statement->relid, statement->nparameters};
 	KeptPlan   *plan = hash_search(plans, &key, HASH_FIND, NULL);
@@ -264,7 +266,7 @@ acquire_plan(const Statement * statement)
  * Returns a plan as SPI knows it, which is there until the transaction ends.
  */
 SPIPlanPtr
-plan_of(const KeptPlan * plan)
+plan_of(const KeptPlan *plan)
 {
 	return plan->spi;
 }
@@ -273,7 +275,7 @@ plan_of(const KeptPlan * plan)
  * Gives a plan back.
  */
 void
-release_plan(KeptPlan * plan)
+release_plan(KeptPlan *plan)
 {
 	plan->users--;
 	users--;
@@ -310,7 +312,7 @@ is_about_relation(SPIPlanPtr plan, Oid relid)
  * does not count.
  */
 uint64
-execute_kept(const Statement * statement, Datum *values, const char *nulls, Snapshot snapshot,
+execute_kept(const Statement *statement, Datum *values, const char *nulls, Snapshot snapshot,
 			 bool fire_triggers)
 {
 	KeptPlan   *plan = acquire_plan(statement);
@@ -330,6 +332,56 @@ execute_kept(const Statement * statement, Datum *values, const char *nulls, Snap
 		processed = 0;
 	release_plan(plan);
 	return processed;
+}
+
+/* ----------------------------------------------------------------------
+ * Statements that are executed once
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Executes a statement under the latest snapshot, whatever the isolation level;
+ * connected to SPI.  Returns the number of rows, which are in SPI_tuptable if it
+ * returns any.
+ */
+uint64
+execute_latest(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+	Snapshot	latest;
+	int			result;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	result = SPI_execute_snapshot(plan, values, NULL, latest, InvalidSnapshot, false, true, 0);
+	UnregisterSnapshot(latest);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/*
+ * Executes a command that returns no rows, which the DDL guard lets pass as
+ * our own; connected to SPI.
+ */
+void
+execute_own_ddl(const char *command)
+{
+	volatile int result = 0;
+
+	petition_cas_own_ddl = true;
+	PG_TRY();
+	{
+		result = SPI_execute(command, false, 0);
+	}
+	PG_FINALLY();
+	{
+		petition_cas_own_ddl = false;
+	}
+	PG_END_TRY();
+	if (result < 0)
+		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(result));
 }
 
 /* ----------------------------------------------------------------------

@@ -13,9 +13,6 @@
 
 #include "executor/spi.h"
 
-/* How many parameters a kept statement may have, but for those of rosters */
-#define MAX_PARAMETERS 8
-
 /* A statement as it is prepared */
 typedef struct Statement
 {
@@ -25,7 +22,7 @@ typedef struct Statement
 	const Oid  *types;			/* of the parameters */
 	int			options;		/* CURSOR_OPT_ of the plan */
 	uint64		hash;			/* set by statement_hash */
-}			Statement;
+} Statement;
 
 typedef struct KeptPlan KeptPlan;
 
@@ -33,12 +30,15 @@ extern void statement_init(void);
 
 extern void append_operator(StringInfo query, Oid operator);
 extern void check_plan_relation(SPIPlanPtr plan, Oid relid);
-extern void statement_hash(Statement * statement);
-extern KeptPlan * acquire_plan(const Statement * statement);
-extern SPIPlanPtr plan_of(const KeptPlan * plan);
-extern void release_plan(KeptPlan * plan);
-extern uint64 execute_kept(const Statement * statement, Datum *values, const char *nulls,
+extern void statement_hash(Statement *statement);
+extern KeptPlan *acquire_plan(const Statement *statement);
+extern SPIPlanPtr plan_of(const KeptPlan *plan);
+extern void release_plan(KeptPlan *plan);
+extern uint64 execute_kept(const Statement *statement, Datum *values, const char *nulls,
 						   Snapshot snapshot, bool fire_triggers);
+
+extern uint64 execute_latest(const char *sql, int nargs, Oid *types, Datum *values);
+extern void execute_own_ddl(const char *command);
 
 extern ErrorData *call_in_subtransaction(void (*function) (void *), void *argument);
 

@@ -1,0 +1,823 @@
+/*-------------------------------------------------------------------------
+ *
+ * ledger.c
+ *	  The ledger of a governed table: its columns; create it, write it as its
+ *	  owner, read it.
+ *
+ * A ledger has a row for each key that has got its fate, and only grows.  Its
+ * primary key admits one fate a key, for ever.  It is written as its owner, in the
+ * statement that gave the row its fate.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "ledger.h"
+#include "petition_cas.h"
+
+/* ----------------------------------------------------------------------
+ * Its columns
+ *
+ * A new column has its place in each of these, in fill_row and, if a loser is
+ * told of it, in read_assignment.
+ * ----------------------------------------------------------------------
+ */
+
+const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
+	{"from_state", TEXTOID, false},
+	{"fate", TEXTOID, true},
+	{"assigned_at", TIMESTAMPTZOID, true},
+	{"assigned_by", TEXTOID, true},
+	{"transaction_id", XID8OID, true}
+};
+
+#define NAMES		"from_state, fate, assigned_at, assigned_by, transaction_id"
+#define PARAMETERS	"$2, $3, $4, $5, $6"
+#define PARAMETER_TYPES "ttztx"
+
+/* The numbers of some of them */
+#define FROM_STATE	0
+#define FATE		1
+
+/* The values of a ledger row, the key's columns first */
+typedef struct LedgerRow
+{
+	Datum		values[MAX_KEY_COLUMNS + LEDGER_COLUMNS];
+	char		nulls[MAX_KEY_COLUMNS + LEDGER_COLUMNS + 1];
+	Datum	   *columns;		/* those after the key */
+	char	   *column_nulls;
+} LedgerRow;
+
+/*
+ * Is there such a column in every ledger, apart from the key?
+ */
+bool
+is_ledger_column(const char *column)
+{
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+	{
+		if (strcmp(ledger_columns[i].name, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns who is recorded as having assigned a fate: the setting
+ * petition_cas.actor, else the session's user (not the current one, which
+ * inside a security definer function is the function's owner).  Raises 22023
+ * for a name that could not be dumped and restored: a setting may come from
+ * before the database was known, and roles are shared by databases of different
+ * encodings.
+ */
+static const char *
+assigning_actor(void)
+{
+	const char *user;
+
+	if (petition_cas_actor[0] != '\0')
+	{
+		check_setting("petition_cas.actor", petition_cas_actor, ACTOR_LIMIT);
+		return petition_cas_actor;
+	}
+	user = GetUserNameFromId(GetSessionUserId(), false);
+	check_setting("session_user", user, NAMEDATALEN);
+	return user;
+}
+
+/*
+ * Fills in the row that is written for fates, except for the key.
+ */
+static void
+fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fate)
+{
+	memset(row->nulls, ' ', key_columns + LEDGER_COLUMNS);
+	row->nulls[key_columns + LEDGER_COLUMNS] = '\0';
+	row->columns = row->values + key_columns;
+	row->column_nulls = row->nulls + key_columns;
+	if (from_state != NULL)
+		row->columns[FROM_STATE] = CStringGetTextDatum(from_state);
+	else
+		row->column_nulls[FROM_STATE] = 'n';
+	row->columns[FATE] = CStringGetTextDatum(fate);
+	row->columns[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	row->columns[3] = CStringGetTextDatum(assigning_actor());
+	row->columns[4] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+}
+
+/* ----------------------------------------------------------------------
+ * Statements
+ * ----------------------------------------------------------------------
+ */
+
+static const StatementForm insert_row = {
+	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")",
+	"k" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+static const StatementForm insert_rows = {
+	"INSERT INTO {ledger} ({key names}, " NAMES ") SELECT pg_catalog.unnest({keys}), " PARAMETERS,
+	"K" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+/*
+ * A row that arrives with its fate may have it in the ledger already.  This costs
+ * a speculative insertion, which a plain assignment is spared.
+ */
+static const StatementForm import_row = {
+	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")"
+	" ON CONFLICT ({key names}) DO NOTHING",
+	"k" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+static const StatementForm select_row = {
+	"SELECT " NAMES " FROM {ledger} WHERE {key = $}",
+	"k",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+static const StatementForm select_rows = {
+	"SELECT " NAMES " FROM {ledger} WHERE {key = any $}",
+	"K",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+static const StatementForm select_any = {
+	"SELECT FROM {ledger} LIMIT 1",
+	"",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+};
+
+static const StatementForm select_assignment = {
+	"SELECT assigned_at, assigned_by FROM {ledger} WHERE {key = $}",
+	"k",.on_ledger = true,.run_as = AS_CALLER,.fires_triggers = true
+};
+
+/* ----------------------------------------------------------------------
+ * Creating
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Takes from a new ledger all rights that default privileges have given to
+ * others than its owner, except to read it; connected to SPI.
+ */
+static void
+revoke_default_rights(Oid ledger, const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(ledger));
+	bool		isnull;
+	Datum		value;
+	Acl		   *acl;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", ledger);
+	value = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	acl = isnull ? NULL : DatumGetAclPCopy(value);
+	ReleaseSysCache(tuple);
+
+	for (int i = 0; acl != NULL && i < ACL_NUM(acl); i++)
+	{
+		const AclItem *item = &ACL_DAT(acl)[i];
+		const char *grantee = "PUBLIC";
+
+		if (item->ai_grantee == relation_owner(ledger))
+			continue;
+		if (item->ai_grantee != ACL_ID_PUBLIC)
+			grantee = quote_identifier(GetUserNameFromId(item->ai_grantee, false));
+		execute_own_ddl(psprintf("REVOKE ALL PRIVILEGES ON TABLE %s FROM %s CASCADE", name, grantee));
+		if (ACLITEM_GET_PRIVS(*item) & ACL_SELECT)
+			execute_own_ddl(psprintf("GRANT SELECT ON TABLE %s TO %s", name, grantee));
+	}
+}
+
+/*
+ * Creates a ledger of that name beside a table; connected to SPI, as the owner.
+ * Its key is of the base type of a domain: what a domain checks may be anybody's
+ * code, and the ledger is written as its owner.
+ */
+void
+create_ledger(Relation relation, const char *key_column, const char *ledger)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
+	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+												  ledger);
+	int32		typmod;
+	Oid			type = key_base_type(key, &typmod);
+	StringInfoData command;
+
+	initStringInfo(&command);
+	appendStringInfo(&command, "CREATE TABLE %s (%s %s", name, quote_identifier(key_column),
+					 format_type_extended(type, typmod,
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+	if (OidIsValid(key->attcollation))
+		appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
+	appendStringInfoString(&command, " PRIMARY KEY");
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+		appendStringInfo(&command, ", %s %s%s", ledger_columns[i].name,
+						 format_type_extended(ledger_columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
+						 ledger_columns[i].not_null ? " NOT NULL" : "");
+	appendStringInfoChar(&command, ')');
+	execute_own_ddl(command.data);
+	revoke_default_rights(get_relname_relid(ledger, RelationGetNamespace(relation)), name);
+}
+
+/* ----------------------------------------------------------------------
+ * Counting
+ *
+ * Fates that guards in this backend have seen rows of a table (the topmost one,
+ * of a partitioned one) get, since somebody began to count.
+ * ----------------------------------------------------------------------
+ */
+
+static Oid	counted_root = InvalidOid;
+static int	counted_depth = 0;	/* of the triggers that are to see them */
+static uint64 seen_fates = 0;
+
+/*
+ * Returns how many triggers are running, one in the other.
+ */
+static int
+trigger_depth(void)
+{
+	LOCAL_FCINFO(call, 0);
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetInt32(pg_trigger_depth(call));
+}
+
+/*
+ * Begins to count the fates that a statement which is to be executed now gives
+ * rows of a table; those that a trigger of it gives to others are not counted.
+ */
+void
+count_fates(const Governed *governed)
+{
+	counted_root = governed->root;
+	counted_depth = trigger_depth() + 1;
+	seen_fates = 0;
+}
+
+/*
+ * Returns how many fates of the table have been seen since count_fates, or 0 if
+ * somebody else has begun to count another's meanwhile.
+ */
+uint64
+counted_fates(const Governed *governed)
+{
+	return counted_root == governed->root ? seen_fates : 0;
+}
+
+/*
+ * Counts a fate that a row has got.
+ */
+static void
+count_fate(const Governed *governed)
+{
+	if (counted_root == governed->root && trigger_depth() == counted_depth)
+		seen_fates++;
+}
+
+/* ----------------------------------------------------------------------
+ * Writing
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Raises 55000 for a fate that did not get into the ledger: one that is not
+ * recorded must not be assigned.
+ */
+pg_noreturn static void
+report_unrecorded(const Governed *governed, Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("fate of a row of relation \"%s\" was not recorded in ledger \"%s\"",
+					RelationGetRelationName(relation), governed->ledger),
+			 errhint("A BEFORE trigger or a rule on the ledger suppresses or changes its rows. Remove it."),
+			 errtable(relation)));
+}
+
+/*
+ * Raises 55000 unless the ledger rows that were just inserted hold what was
+ * inserted, in all of our columns.  Only a BEFORE trigger can have changed it.
+ * Where there was none when the ledger was judged, and nothing has been
+ * invalidated since, as the creation of one does, nothing is read.  Connected
+ * to SPI.
+ */
+static void
+check_recorded(Governed *governed, Relation relation, Oid ledger, int count, LedgerRow *row)
+{
+	Snapshot	latest;
+	uint64		found;
+
+	if (governed->judged && !governed->before_trigger)
+		return;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	found = governed_execute(governed, count == 1 ? &select_row : &select_rows, ledger,
+							 row->values, NULL, latest);
+	UnregisterSnapshot(latest);
+	if (found != count)
+		report_unrecorded(governed, relation);
+	for (uint64 number = 0; number < found; number++)
+	{
+		for (int i = 0; i < LEDGER_COLUMNS; i++)
+		{
+			bool		isnull;
+			Datum		recorded = SPI_getbinval(SPI_tuptable->vals[number], SPI_tuptable->tupdesc,
+												 i + 1, &isnull);
+			Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, i);
+
+			if (isnull != (row->column_nulls[i] == 'n') ||
+				(!isnull && !datum_image_eq(recorded, row->columns[i],
+											column->attbyval, column->attlen)))
+				report_unrecorded(governed, relation);
+		}
+	}
+}
+
+/*
+ * Is the error a violation of the ledger's own unique index on its key?  One
+ * of an index that the user put there is his.
+ */
+static bool
+is_ledger_conflict(const ErrorData *error, const Governed *governed)
+{
+	ListCell   *cell;
+
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
+		error->table_name == NULL || strcmp(error->table_name, governed->ledger) != 0 ||
+		error->schema_name == NULL || strcmp(error->schema_name, governed->ledger_schema) != 0)
+		return false;
+	foreach(cell, governed->ledger_keys)
+	{
+		if (strcmp(lfirst(cell), error->constraint_name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns which of the keys violated the ledger's unique index: the one that
+ * the error's detail names, which is in some language, but has the key in
+ * parentheses.  Returns NULL if it names none.
+ */
+static const Datum *
+conflicting_key(const Governed *governed, const Fates *fates, const ErrorData *error)
+{
+	for (int i = 0; i < fates->count; i++)
+	{
+		const Datum *key = &fates->keys[i * governed->key.ncolumns];
+
+		if (fates->count == 1 ||
+			(error->detail != NULL &&
+			 strstr(error->detail, psprintf("=(%s)", key_text(&governed->key, key))) != NULL))
+			return key;
+	}
+	return NULL;
+}
+
+/*
+ * Returns the fate that the ledger holds for a key, or NULL, read straight from
+ * the table by one of its indexes: the statement that should have written a
+ * row there has failed, and with it all that SPI could be asked.
+ */
+static char *
+look_up_fate(const Governed *governed, Oid ledger_oid, const char *index_name, const Datum *key)
+{
+	Oid			index = get_relname_relid(index_name, get_rel_namespace(ledger_oid));
+	Relation	ledger = table_open(ledger_oid, NoLock);
+	TupleDesc	desc = RelationGetDescr(ledger);
+	AttrNumber	fate_attno = get_attnum(ledger_oid, "fate");
+	bool		found = OidIsValid(index) && fate_attno > InvalidAttrNumber;
+	ScanKeyData scan_keys[MAX_KEY_COLUMNS];
+	char	   *fate = NULL;
+
+	for (int i = 0; i < governed->key.ncolumns; i++)
+	{
+		const KeyColumn *column = &governed->key.columns[i];
+		AttrNumber	attno = get_attnum(ledger_oid, column->name);
+
+		found = found && attno > InvalidAttrNumber;
+		if (found)
+			ScanKeyEntryInitialize(&scan_keys[i], 0, attno, BTEqualStrategyNumber, InvalidOid,
+								   TupleDescAttr(desc, attno - 1)->attcollation,
+								   get_opcode(column->operations->eq_opr), key[i]);
+	}
+	if (found)
+	{
+		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+		SysScanDesc scan = systable_beginscan(ledger, index, true, latest,
+											  governed->key.ncolumns, scan_keys);
+		HeapTuple	row = systable_getnext(scan);
+
+		if (HeapTupleIsValid(row))
+		{
+			bool		isnull;
+			Datum		value = heap_getattr(row, fate_attno, desc, &isnull);
+
+			fate = isnull ? NULL : TextDatumGetCString(value);
+		}
+		systable_endscan(scan);
+		UnregisterSnapshot(latest);
+	}
+	table_close(ledger, NoLock);
+	return fate;
+}
+
+/*
+ * Raises an error again that a ledger row met with.  What the user's own
+ * constraints on the ledger refuse is told with the row's values, which the
+ * caller gets to read only if he may read the ledger.
+ */
+pg_noreturn static void
+rethrow_for_caller(ErrorData *error, Oid ledger)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
+		(pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+		 check_enable_rls(ledger, InvalidOid, true) == RLS_ENABLED))
+		error->detail = NULL;
+	ReThrowError(error);
+}
+
+/*
+ * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
+ * whether it went well; *inserted is then the number of rows.  If not, a fate
+ * that the ledger holds is in the way, and the caller must raise an error: its
+ * statement has failed.
+ *
+ * What an error shows is judged for the caller: his identity, which was switched
+ * when it was raised, is put back first.
+ */
+static bool
+insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRow *row,
+			 const Fates *fates, volatile uint64 *inserted, LedgerConflict *conflict)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = false;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	PG_TRY();
+	{
+		*inserted = governed_execute(governed, form, ledger, row->values, row->nulls,
+									 InvalidSnapshot);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		SetUserIdAndSecContext(user, security);
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (!is_ledger_conflict(error, governed))
+			rethrow_for_caller(error, ledger);
+		conflict->key = conflicting_key(governed, fates, error);
+		if (conflict->key != NULL)
+			conflict->fate = look_up_fate(governed, ledger, error->constraint_name, conflict->key);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/*
+ * Returns the fate that the ledger holds for the key of a row, read under the
+ * latest snapshot, or NULL.  Connected to SPI.
+ */
+static char *
+read_fate(Governed *governed, Oid ledger, LedgerRow *row)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	char	   *fate = NULL;
+
+	if (governed_execute(governed, &select_row, ledger, row->values, NULL, latest) > 0)
+		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, FATE + 1);
+	UnregisterSnapshot(latest);
+	return fate;
+}
+
+/*
+ * Writes fates into the ledger of a table that is sound.  One row that arrives
+ * with its fate, where from_state is NULL, may have it in the ledger already.
+ * Returns false if the ledger holds another fate for a key; the caller must
+ * raise an error then.  Raises 55000 if what was written is not what is there.
+ */
+bool
+write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fates,
+			LedgerConflict *conflict)
+{
+	bool		imports = fates->from_state == NULL;
+	bool		one = fates->count == 1;
+	volatile uint64 inserted = 0;
+	bool		done;
+	LedgerRow	row;
+
+	*conflict = (LedgerConflict)
+	{
+		NULL, NULL
+	};
+	fill_row(&row, governed->key.ncolumns, fates->from_state, fates->fate);
+	if (one)
+		memcpy(row.values, fates->keys, governed->key.ncolumns * sizeof(Datum));
+	else
+		key_arrays(&governed->key, fates->keys, fates->count, row.values);
+
+	count_fate(governed);
+	SPI_connect();
+	done = insert_fates(governed, imports ? &import_row : one ? &insert_row : &insert_rows,
+						ledger, &row, fates, &inserted, conflict);
+	if (done && imports && inserted == 0)
+	{
+		char	   *fate = read_fate(governed, ledger, &row);
+
+		if (fate == NULL)
+			report_unrecorded(governed, relation);
+		done = strcmp(fate, fates->fate) == 0;
+		conflict->key = fates->keys;
+		conflict->fate = fate;
+	}
+	else if (done)
+	{
+		if (inserted != fates->count)
+			report_unrecorded(governed, relation);
+		check_recorded(governed, relation, ledger, fates->count, &row);
+	}
+	if (done)
+		SPI_finish();
+	return done;
+}
+
+/* ----------------------------------------------------------------------
+ * Batches
+ *
+ * A set form updates many rows in one statement.  A ledger row for each of them
+ * through a statement of its own would cost more than the update itself.  So the
+ * guard, which fires for each row when that statement ends, only notes the key,
+ * and one statement then writes all ledger rows.
+ *
+ * Nothing may depend on it: where nobody has begun a batch in this backend
+ * (a plain UPDATE, a trigger that runs on another node) or where somebody could
+ * look at the ledger between the two, the guard records each row on its own.
+ * ----------------------------------------------------------------------
+ */
+
+static FateBatch *current_batch = NULL;
+
+/*
+ * Is there, besides the guard, a trigger that fires after an UPDATE and is not
+ * the server's own?  It could look at the ledger.
+ */
+static bool
+has_other_after_trigger(Relation relation)
+{
+	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &relation->trigdesc->triggers[i];
+
+		if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			!trigger->tgisinternal && strcmp(trigger->tgname, GUARD_TRIGGER) != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is it an ordinary table without triggers on INSERT and without rules, for
+ * whom each ledger row and its moment could matter?
+ */
+static bool
+is_plain_ledger(Oid oid)
+{
+	Relation	ledger = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
+	bool		plain;
+
+	if (ledger == NULL)
+		return false;
+	plain = ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
+		(ledger->trigdesc == NULL ||
+		 !(ledger->trigdesc->trig_insert_before_row ||
+		   ledger->trigdesc->trig_insert_after_row ||
+		   ledger->trigdesc->trig_insert_before_statement ||
+		   ledger->trigdesc->trig_insert_after_statement));
+	relation_close(ledger, NoLock);
+	return plain;
+}
+
+/*
+ * Begins a batch for one statement that gives up to that many rows of a sound
+ * table the fate of fates; returns whether their ledger rows may be written
+ * together.  If so, the caller ends it, after an error too.
+ */
+bool
+begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates *fates,
+			int capacity)
+{
+	if (governed->is_partitioned || relation->trigdesc == NULL ||
+		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)))
+		return false;
+	batch->fates = *fates;
+	batch->relid = governed->relid;
+	batch->subtransaction = GetCurrentSubTransactionId();
+	batch->trigger_depth = trigger_depth() + 1;
+	batch->capacity = capacity;
+	batch->keys = palloc_extended(Max(1, capacity) * governed->key.ncolumns * sizeof(Datum),
+								  MCXT_ALLOC_HUGE);
+	batch->fates.keys = batch->keys;
+	batch->fates.count = 0;
+	batch->outer = current_batch;
+	current_batch = batch;
+	return true;
+}
+
+/*
+ * Notes a row whose fate is to be recorded, if that is for the current batch;
+ * returns whether it is.
+ */
+bool
+add_to_batch(const Governed *governed, const Datum *key, const char *from_state, const char *fate)
+{
+	FateBatch  *batch = current_batch;
+	MemoryContext caller;
+
+	if (batch == NULL || batch->relid != governed->relid ||
+		batch->fates.count == batch->capacity || !governed->judged || governed->problems != NIL ||
+		batch->trigger_depth != trigger_depth() ||
+		batch->subtransaction != GetCurrentSubTransactionId() ||
+		strcmp(batch->fates.from_state, from_state) != 0 || strcmp(batch->fates.fate, fate) != 0)
+		return false;
+	caller = MemoryContextSwitchTo(GetMemoryChunkContext(batch->keys));
+	copy_key(&governed->key, key, &batch->keys[batch->fates.count * governed->key.ncolumns]);
+	MemoryContextSwitchTo(caller);
+	batch->fates.count++;
+	count_fate(governed);
+	return true;
+}
+
+/*
+ * Ends the current batch.
+ */
+void
+end_batch(FateBatch *batch)
+{
+	current_batch = batch->outer;
+}
+
+/* ----------------------------------------------------------------------
+ * Table and ledger together
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns what stands for the rows of a governed relation in a FROM clause.  A
+ * partition that belongs to another role than the topmost table is read through
+ * that: its own row security, and the owner's missing rights on it, are not to
+ * hide a row.
+ */
+const char *
+rows_sql(const Governed *governed)
+{
+	StringInfoData sql;
+	ListCell   *cell;
+	const char *separator = "";
+
+	if (governed->root == governed->relid ||
+		relation_owner(governed->root) == relation_owner(governed->relid))
+		return table_sql(governed);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "(SELECT * FROM %s WHERE tableoid OPERATOR(pg_catalog.=) ANY ('{",
+					 quote_qualified_identifier(governed->ledger_schema,
+												get_rel_name(governed->root)));
+	foreach(cell, find_all_inheritors(governed->relid, AccessShareLock, NULL))
+	{
+		appendStringInfo(&sql, "%s%u", separator, lfirst_oid(cell));
+		separator = ",";
+	}
+	appendStringInfoString(&sql, "}'::pg_catalog.oid[]))");
+	return sql.data;
+}
+
+/*
+ * Adds a ledger row for each fated row that lacks one; connected to SPI, as
+ * the owner.  Returns how many.  The rows that are there are left out before
+ * ON CONFLICT sees them, which is then there for assignments that go on.
+ *
+ *	INSERT INTO ledger (key, ...)
+ *	SELECT t.key, NULL, $2[array_position($1, t.state)], ... FROM table t
+ *	 WHERE t.state = ANY ($1) AND NOT EXISTS (SELECT FROM ledger l WHERE l.key = t.key)
+ *	ON CONFLICT (key) DO NOTHING
+ *
+ * $1 are the fates, of the type of the state column, and $2 the same as text.
+ */
+uint64
+write_missing_fates(const Governed *governed)
+{
+	StringInfoData query;
+	Oid			types[LEDGER_COLUMNS] = {InvalidOid, TEXTARRAYOID};
+	LedgerRow	row;
+	const char **fates;
+	int			nfates;
+
+	fates = states_in_use(&governed->state, governed->lifecycle, true, &nfates);
+	fill_row(&row, 0, NULL, "");
+	row.values[0] = state_array(&governed->state, fates, nfates, &types[0]);
+	row.values[1] = name_array(fates, nfates);
+	for (int i = 2; i < LEDGER_COLUMNS; i++)
+		types[i] = ledger_columns[i].type;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "INSERT INTO %s (", ledger_sql(governed));
+	append_key_names(&query, &governed->key, NULL);
+	appendStringInfoString(&query, ", " NAMES ") SELECT ");
+	append_key_names(&query, &governed->key, "t");
+	appendStringInfoString(&query, ", NULL, $2[pg_catalog.array_position($1, ");
+	append_state(&query, &governed->state, "t");
+	appendStringInfoString(&query, ")]");
+	for (int i = 2; i < LEDGER_COLUMNS; i++)
+		appendStringInfo(&query, ", $%d", i + 1);
+	appendStringInfo(&query, " FROM %s t WHERE ", rows_sql(governed));
+	append_state(&query, &governed->state, "t");
+	appendStringInfo(&query, " OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM %s l WHERE ",
+					 ledger_sql(governed));
+	append_key_equality(&query, &governed->key, "l", "t");
+	appendStringInfoString(&query, ") ON CONFLICT (");
+	append_key_names(&query, &governed->key, NULL);
+	appendStringInfoString(&query, ") DO NOTHING");
+	return execute_latest(query.data, LEDGER_COLUMNS, types, row.values);
+}
+
+/* ----------------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Has the ledger any row, seen with the latest snapshot?  Raises 42P01 if there
+ * is no ledger.
+ */
+bool
+has_ledger_rows(Governed *governed)
+{
+	Oid			ledger = governed_ledger(governed, false);
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	bool		found;
+
+	SPI_connect();
+	found = governed_execute(governed, &select_any, ledger, NULL, NULL, latest) > 0;
+	SPI_finish();
+	UnregisterSnapshot(latest);
+	return found;
+}
+
+/*
+ * Adds to a refusal who assigned the fate that stands, and when, if the caller
+ * may read the ledger, and if the ledger still has both.  Connected to SPI.
+ */
+void
+read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
+{
+	Oid			ledger = governed_ledger(governed, true);
+	Snapshot	latest;
+	bool		isnull;
+
+	if (!OidIsValid(ledger) || pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		return;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	if (governed_execute(governed, &select_assignment, ledger, unconstify(Datum *, key), NULL,
+						 latest) > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		assigned_at = SPI_getbinval(row, desc, 1, &isnull);
+
+		if (!isnull && SPI_gettypeid(desc, 1) == TIMESTAMPTZOID)
+		{
+			refusal->assigned_at = DatumGetTimestampTz(assigned_at);
+			refusal->assigned_by = SPI_getvalue(row, desc, 2);
+		}
+	}
+	UnregisterSnapshot(latest);
+}

@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * ledger.h
+ *	  The ledger of a governed table: its columns; create it, write it as its
+ *	  owner, read it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PETITION_CAS_LEDGER_H
+#define PETITION_CAS_LEDGER_H
+
+#include "postgres.h"
+
+#include "access/xact.h"
+
+#include "errors.h"
+#include "governed.h"
+
+/* A column of a ledger, apart from the key */
+typedef struct LedgerColumn
+{
+	const char *name;
+	Oid			type;
+	bool		not_null;
+} LedgerColumn;
+
+#define LEDGER_COLUMNS 5
+extern const LedgerColumn ledger_columns[LEDGER_COLUMNS];
+
+/* Fates that rows have got, all from the same state */
+typedef struct Fates
+{
+	const Datum *keys;			/* one behind the other */
+	int			count;
+	const char *from_state;		/* NULL: a row arrived with its fate */
+	const char *fate;
+} Fates;
+
+/* A fate that the ledger holds for the key of another one */
+typedef struct LedgerConflict
+{
+	const Datum *key;			/* NULL if the server does not tell which */
+	char	   *fate;			/* NULL if it cannot be read */
+} LedgerConflict;
+
+/*
+ * Fates that the rows of one statement get, which are recorded together when it
+ * is over: what the guard notes, while there is a batch, instead of recording it.
+ */
+typedef struct FateBatch
+{
+	Fates		fates;
+	Oid			relid;
+	SubTransactionId subtransaction;
+	int			trigger_depth;	/* of the guards of the statement itself */
+	int			capacity;
+	Datum	   *keys;			/* of fates */
+	struct FateBatch *outer;
+} FateBatch;
+
+extern bool is_ledger_column(const char *column);
+extern void create_ledger(Relation relation, const char *key_column, const char *ledger);
+
+extern void count_fates(const Governed *governed);
+extern uint64 counted_fates(const Governed *governed);
+extern bool write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fates,
+						LedgerConflict *conflict);
+extern bool begin_batch(FateBatch *batch, Governed *governed, Relation relation,
+						const Fates *fates, int capacity);
+extern bool add_to_batch(const Governed *governed, const Datum *key, const char *from_state,
+						 const char *fate);
+extern void end_batch(FateBatch *batch);
+extern uint64 write_missing_fates(const Governed *governed);
+
+extern const char *rows_sql(const Governed *governed);
+extern bool has_ledger_rows(Governed *governed);
+extern void read_assignment(Governed *governed, const Datum *key, Refusal *refusal);
+
+#endif							/* PETITION_CAS_LEDGER_H */

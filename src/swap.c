@@ -1,0 +1,713 @@
+/*-------------------------------------------------------------------------
+ *
+ * swap.c
+ *	  The compare-and-swap of one row: one UPDATE, and why it was not made.
+ *
+ * A swap is one UPDATE that names the key and the expected state.  If it
+ * updates the row, that was all; the guard trigger has recorded the fate.  If
+ * not, the row is read again to tell the caller why, under two snapshots:
+ *
+ *	- the one that was active when the call began, with the transaction's own
+ *	  changes up to now: the row as it was "when the call began, or by this
+ *	  very transaction";
+ *	- the latest one: what is committed now, also where the isolation level
+ *	  gives the transaction an older view.
+ *
+ * At READ COMMITTED no subtransaction is needed: an UPDATE that waited for
+ * another transaction goes on with the row as that left it.  At the levels
+ * above, the server refuses to update a row that changed since the snapshot
+ * was taken (40001).  There the UPDATE runs in a subtransaction, so that the
+ * row can be read again after that error and PF001 be told instead.
+ *
+ * The row may be in the expected state before and after an UPDATE that missed
+ * it.  Above READ COMMITTED that means that row security, a trigger or a rule
+ * kept it from being updated: the UPDATE and the reading saw the same snapshot,
+ * and a row that has changed since is refused by the server.  At READ COMMITTED
+ * the row may also have gone to another state and come back, or have been
+ * deleted and inserted anew, any number of times.  What tells the two apart is
+ * the row's version, and where that has changed, a lock:
+ *
+ *	- If the version that was there before the UPDATE is there still, then the
+ *	  UPDATE saw it, and something keeps it from being updated (55000).
+ *	- Else it is tried once more, from the version that is there now.  If it has
+ *	  changed again, it is locked in the expected state.  Then it can no longer
+ *	  change, and another UPDATE either updates it or is suppressed (55000).  It is
+ *	  not locked at once, lest a caller who may not update it has to wait for
+ *	  somebody who does.
+ *	- If there was nothing to lock, then the row was not in the expected state at
+ *	  that moment.  If it is by now, it is tried like one that has just been
+ *	  found so; if that happens again and again, or if it is not, it has changed
+ *	  while the call ran (PF001).
+ *
+ * Version and lock are taken as the table's owner and past row security, so that
+ * no policy and no missing right of the caller blurs the answer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "errors.h"
+#include "ledger.h"
+#include "soundness.h"
+#include "swap.h"
+
+PG_FUNCTION_INFO_V1(compare_and_swap);
+PG_FUNCTION_INFO_V1(try_compare_and_swap);
+
+const char *const outcome_names[] = {
+	"assigned", "not_found", "already_fated", "concurrent_modification", "invalid_transition"
+};
+
+/* ----------------------------------------------------------------------
+ * Statements
+ * ----------------------------------------------------------------------
+ */
+
+static const StatementForm swap_row = {
+	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}, {row}",
+	"kss",.fires_triggers = true
+};
+
+static const StatementForm try_row = {
+	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}",
+	"kss",.fires_triggers = true
+};
+
+static const StatementForm select_state = {
+	"SELECT {state} FROM {table} WHERE {key = $}",
+	"k",.fires_triggers = true
+};
+
+static const StatementForm select_version = {
+	"SELECT tableoid, ctid, xmin FROM {table} WHERE {key = $} AND {state = $2}",
+	"ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+};
+
+/* Finds out whether a row has changed since the snapshot: raises 40001 if so */
+static const StatementForm probe_row = {
+	"SELECT FROM {table} WHERE {key = $} FOR NO KEY UPDATE NOWAIT",
+	"k",.fires_triggers = true
+};
+
+static const StatementForm lock_row = {
+	"SELECT FROM {table} WHERE {key = $} AND {state = $2} FOR NO KEY UPDATE",
+	"ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+};
+
+static const SwapFunction compare_and_swap_function = {
+	"compare_and_swap()",.raises = true,.update = &swap_row
+};
+
+static const SwapFunction try_compare_and_swap_function = {
+	"try_compare_and_swap()",.update = &try_row
+};
+
+/* ----------------------------------------------------------------------
+ * Arguments
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the number of a state that the caller names; raises 22023 for one
+ * that the lifecycle does not know.
+ */
+static int
+find_named_state(const Swap *swap, const char *state)
+{
+	int			number = lifecycle_find_name(swap->governed->lifecycle, state);
+
+	if (number == NO_STATE)
+		report_unknown_state(swap->governed->lifecycle,
+							 RelationGetRelationName(swap->relation), state);
+	return number;
+}
+
+/*
+ * Takes the states, and where there is one the reason, from the arguments that
+ * follow the key, the first of which has that number, and looks the states up.
+ */
+void
+read_states(Swap *swap, FunctionCallInfo fcinfo, int first, bool has_reason)
+{
+	int			from;
+	int			to;
+
+	swap->expected_state = get_text_argument(fcinfo, first, "expected_state");
+	swap->new_state = get_text_argument(fcinfo, first + 1, "new_state");
+	if (has_reason && !PG_ARGISNULL(first + 2))
+		swap->reason = PG_GETARG_TEXT_PP(first + 2);
+
+	from = find_named_state(swap, swap->expected_state);
+	to = find_named_state(swap, swap->new_state);
+	swap->is_fate = lifecycle_is_fate(swap->governed->lifecycle, to);
+	swap->is_transition = lifecycle_allows(swap->governed->lifecycle, from, to) &&
+		(!swap->function->is_petition || swap->is_fate);
+}
+
+/* ----------------------------------------------------------------------
+ * The UPDATE
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the statement that makes the swap.
+ */
+const StatementForm *
+update_form(const Swap *swap)
+{
+	return swap->reason != NULL ? swap->function->update_with_reason : swap->function->update;
+}
+
+/*
+ * Fills in the parameters of a statement that follow the key.
+ */
+void
+fill_states(const Swap *swap, Datum *values)
+{
+	values += swap->governed->key.ncolumns;
+	values[0] = state_datum(&swap->governed->state, swap->expected_state);
+	values[1] = state_datum(&swap->governed->state, swap->new_state);
+	values[2] = PointerGetDatum(swap->reason);
+}
+
+/*
+ * Executes a statement on the swap's row.
+ */
+static uint64
+execute_on_row(const Swap *swap, const StatementForm *form, Snapshot snapshot)
+{
+	SwapParameters values;
+
+	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
+	if (form->parameters[1] != '\0')
+		fill_states(swap, values);
+	return governed_execute(swap->governed, form, InvalidOid, values, NULL, snapshot);
+}
+
+/*
+ * Raises 55000 if rows, that many, were stored with their fate in a table that
+ * is unsound: its guard, which asks that too, may be what is missing.  So may
+ * that of a partition: then it has not seen the row.
+ */
+void
+check_stored_where(const Swap *swap, uint64 updated)
+{
+	if (!swap->is_fate)
+		return;
+	(void) check_sound(swap->governed, swap->relation);
+	if (swap->governed->is_partitioned && counted_fates(swap->governed) < updated)
+		check_partitions(swap->governed, swap->relation);
+}
+
+/*
+ * Returns the state of a row that a statement returned in that column.
+ */
+RowState
+returned_state(const Swap *swap, HeapTuple row, int column)
+{
+	RowState	result = {true, NULL};
+	bool		isnull;
+	Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	if (!isnull)
+		result.state = state_text(&swap->governed->state, state);
+	return result;
+}
+
+/*
+ * Raises 55000 if a row that the UPDATE returned, with its state in that column,
+ * was stored with another state than it was to have.
+ */
+void
+check_stored_state(const Swap *swap, HeapTuple row, int column)
+{
+	const char *stored = returned_state(swap, row, column).state;
+
+	if (stored != NULL && strcmp(stored, swap->new_state) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 stored == NULL ?
+			 errmsg("row of relation \"%s\" was stored without a state instead of with \"%s\"",
+					RelationGetRelationName(swap->relation), swap->new_state) :
+			 errmsg("row of relation \"%s\" was stored with state \"%s\" instead of \"%s\"",
+					RelationGetRelationName(swap->relation), stored, swap->new_state),
+			 errhint("A BEFORE trigger of the table changes the state. Nothing was stored."),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Raises 55000 for an update that was suppressed: the row is there in the
+ * expected state, and yet is not updated.
+ */
+void
+report_suppressed(const Swap *swap, const Datum *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("update of row \"%s\" of relation \"%s\" was suppressed",
+					key_text(&swap->governed->key, key), RelationGetRelationName(swap->relation)),
+			 errdetail("The row is in state \"%s\", as expected, but was not updated.",
+					   swap->expected_state),
+			 errhint("A row security policy that lets you read the row but not update it does that, and so does a BEFORE trigger that returns null, or a rule."),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Raises 55000 for an UPDATE of one key that hit several rows.
+ */
+void
+report_not_unique(const Swap *swap, const Datum *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("key \"%s\" is not unique in governed relation \"%s\"",
+					key_text(&swap->governed->key, key), RelationGetRelationName(swap->relation)),
+			 errdetail("More than one row has this key, so a fate could be assigned to the wrong one."),
+			 errhint("Nothing was changed. Give every row a key of its own. SELECT * FROM verify_fates(%s), as the owner of the relation, tells whether its unique index is missing.",
+					 quote_literal_cstr(quote_qualified_identifier(swap->governed->relation_schema,
+																   swap->governed->relation))),
+			 errtable(swap->relation)));
+}
+
+/*
+ * Returns a row that the last statement returned, by its number.
+ */
+HeapTuple
+returned_row(uint64 number)
+{
+	if (SPI_tuptable == NULL || number >= SPI_tuptable->numvals)
+		elog(ERROR, "statement did not return row " UINT64_FORMAT, number);
+	return SPI_tuptable->vals[number];
+}
+
+/*
+ * Executes the UPDATE of one row; returns whether it updated it.  The guard's
+ * trigger fires within.
+ */
+static bool
+execute_swap(Swap *swap)
+{
+	uint64		updated;
+	bool		isnull;
+
+	count_fates(swap->governed);
+	updated = execute_on_row(swap, update_form(swap), InvalidSnapshot);
+	if (updated == 0)
+		return false;
+	if (updated > 1)
+		report_not_unique(swap, swap->key);
+
+	check_stored_where(swap, updated);
+	check_stored_state(swap, returned_row(0), 1);
+	if (swap->function->raises)
+	{
+		swap->row = SPI_getbinval(returned_row(0), SPI_tuptable->tupdesc, 2, &isnull);
+		if (isnull)
+			elog(ERROR, "updated row of relation \"%s\" is null",
+				 RelationGetRelationName(swap->relation));
+	}
+	swap->current.exists = true;
+	swap->current.state = swap->new_state;
+	return true;
+}
+
+/*
+ * Calls a function in a subtransaction; returns whether the server refused
+ * there to work on a row that has changed since the snapshot, and that error
+ * in *conflict.  Raises other errors.
+ */
+bool
+meets_conflict(void (*function) (void *), void *argument, ErrorData **conflict)
+{
+	*conflict = call_in_subtransaction(function, argument);
+	if (*conflict != NULL && !is_row_conflict(*conflict))
+		ReThrowError(*conflict);
+	return *conflict != NULL;
+}
+
+/* What is called in a subtransaction */
+
+static void
+execute_probe(void *argument)
+{
+	(void) execute_on_row(argument, &probe_row, InvalidSnapshot);
+}
+
+static void
+execute_swap_for_subtransaction(void *argument)
+{
+	Swap	   *swap = argument;
+
+	swap->current.exists = execute_swap(swap);
+}
+
+/*
+ * Has the swap's row changed since the transaction's snapshot?  Asks the
+ * server by locking it.  One that somebody else has locked has not changed
+ * yet: that a row has changed is told before any lock is waited for.
+ */
+static bool
+row_has_changed(Swap *swap)
+{
+	ErrorData  *error = call_in_subtransaction(execute_probe, swap);
+
+	if (error == NULL || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	if (!is_row_conflict(error))
+		ReThrowError(error);
+	return true;
+}
+
+/*
+ * Executes the UPDATE of one row at REPEATABLE READ or SERIALIZABLE.  Returns
+ * whether the row was updated; *changed is whether it was refused because the
+ * row has changed since the snapshot.  The same error may come from another
+ * row that somebody's trigger works on: then ours has not changed, and the
+ * error is passed on as what it is.
+ */
+static bool
+execute_swap_in_snapshot(Swap *swap, bool *changed)
+{
+	ErrorData  *error;
+
+	*changed = meets_conflict(execute_swap_for_subtransaction, swap, &error);
+	if (*changed && !row_has_changed(swap))
+		ReThrowError(error);
+	return !*changed && swap->current.exists;
+}
+
+/* ----------------------------------------------------------------------
+ * Diagnosis
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns the version of a row that a statement returned in three columns.
+ */
+RowVersion
+returned_version(HeapTuple row, int first)
+{
+	RowVersion	version;
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+
+	version.relid = DatumGetObjectId(SPI_getbinval(row, desc, first, &isnull));
+	version.place = *(ItemPointer) DatumGetPointer(SPI_getbinval(row, desc, first + 1, &isnull));
+	version.writer = DatumGetTransactionId(SPI_getbinval(row, desc, first + 2, &isnull));
+	return version;
+}
+
+/*
+ * Are two versions of a row the same, and is there one?
+ */
+bool
+is_same_version(RowVersion a, RowVersion b)
+{
+	return OidIsValid(a.relid) && a.relid == b.relid && a.writer == b.writer &&
+		ItemPointerEquals(&a.place, &b.place);
+}
+
+/*
+ * Is there such a row, in that state?
+ */
+static bool
+is_in_state(RowState row, const char *state)
+{
+	return row.state != NULL && strcmp(row.state, state) == 0;
+}
+
+/*
+ * Finds out why a swap was not made, from the row as it was when the call began
+ * and as it is now.  changed: the server refused the update because the row has
+ * changed.
+ */
+Outcome
+find_outcome(const Swap *swap, RowState began, RowState current, bool changed)
+{
+	const Lifecycle *lifecycle = swap->governed->lifecycle;
+	int			state = lifecycle_find_name(lifecycle, began.state);
+
+	if (!began.exists && !current.exists)
+		return NOT_FOUND;
+	if (state != NO_STATE && lifecycle_is_fate(lifecycle, state))
+		return ALREADY_FATED;
+	if (changed || !is_in_state(began, swap->expected_state) ||
+		!is_in_state(current, swap->expected_state))
+		return CONCURRENT_MODIFICATION;
+	return swap->is_transition ? STILL_EXPECTED : INVALID_TRANSITION;
+}
+
+/*
+ * Reads the state of the row under a snapshot.
+ */
+static RowState
+read_state(const Swap *swap, Snapshot snapshot)
+{
+	RowState	none = {false, NULL};
+
+	if (execute_on_row(swap, &select_state, snapshot) == 0)
+		return none;
+	return returned_state(swap, returned_row(0), 1);
+}
+
+/*
+ * Reads the state that the row has now.
+ */
+static void
+read_current_state(Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+	swap->current = read_state(swap, latest);
+	UnregisterSnapshot(latest);
+}
+
+/*
+ * Reads which version of the row is in the expected state under a snapshot.
+ */
+static RowVersion
+read_version(const Swap *swap, Snapshot snapshot)
+{
+	RowVersion	none = {InvalidOid};
+
+	if (execute_on_row(swap, &select_version, snapshot) == 0)
+		return none;
+	return returned_version(returned_row(0), 1);
+}
+
+/*
+ * Reads which version of the row is in the expected state now.
+ */
+static RowVersion
+read_current_version(const Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	RowVersion	version = read_version(swap, latest);
+
+	UnregisterSnapshot(latest);
+	return version;
+}
+
+/*
+ * Makes the swap of a row that one UPDATE has missed although it was in the
+ * expected state before and after; see the head of this file.
+ */
+static Outcome
+settle_swap(Swap *swap)
+{
+	RowVersion	before;
+
+	if (IsolationUsesXactSnapshot())
+		report_suppressed(swap, swap->key);
+	before = read_version(swap, GetActiveSnapshot());
+	for (int try = 0; try < MAX_TRIES; try++)
+	{
+		if (is_same_version(before, read_current_version(swap)))
+			report_suppressed(swap, swap->key);
+		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
+		{
+			if (execute_swap(swap))
+				return ASSIGNED;
+			report_suppressed(swap, swap->key);
+		}
+		before = read_current_version(swap);
+		if (!OidIsValid(before.relid))
+			break;
+		if (execute_swap(swap))
+			return ASSIGNED;
+	}
+	read_current_state(swap);
+	return CONCURRENT_MODIFICATION;
+}
+
+/*
+ * Makes the swap, or finds out why it cannot be made; connected to SPI.
+ */
+Outcome
+make_swap(Swap *swap)
+{
+	bool		changed = false;
+	Outcome		outcome;
+	RowState	began;
+
+	if (swap->is_transition &&
+		(IsolationUsesXactSnapshot() ?
+		 execute_swap_in_snapshot(swap, &changed) : execute_swap(swap)))
+		return ASSIGNED;
+	began = read_state(swap, GetActiveSnapshot());
+	read_current_state(swap);
+	outcome = find_outcome(swap, began, swap->current, changed);
+	return outcome == STILL_EXPECTED ? settle_swap(swap) : outcome;
+}
+
+/*
+ * Raises the error for an outcome other than ASSIGNED.
+ */
+pg_noreturn static void
+report_outcome(Swap *swap, Outcome outcome)
+{
+	const Lifecycle *lifecycle = swap->governed->lifecycle;
+	int			current = lifecycle_find_name(lifecycle, swap->current.state);
+	Refusal		refusal = {0};
+
+	refusal.relation = swap->relation;
+	refusal.is_petition = swap->function->is_petition;
+	refusal.key = key_text(&swap->governed->key, swap->key);
+	refusal.expected_state = swap->expected_state;
+	refusal.current_state = swap->current.state;
+	refusal.is_missing = !swap->current.exists;
+	refusal.new_state = swap->new_state;
+	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
+	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
+	if (refusal.is_fated)
+		read_assignment(swap->governed, swap->key, &refusal);
+
+	if (outcome == NOT_FOUND)
+		report_not_found(&refusal);
+	if (outcome == ALREADY_FATED)
+		report_already_fated(&refusal);
+	if (outcome == CONCURRENT_MODIFICATION)
+		report_concurrent_modification(&refusal);
+	if (lifecycle_allows(lifecycle, current, lifecycle_find_name(lifecycle, swap->new_state)))
+		report_not_a_fate(&refusal);
+	report_invalid_transition(&refusal);
+}
+
+/* ----------------------------------------------------------------------
+ * The functions
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Returns a record of outcome and state, in the current memory context.
+ */
+static Datum
+form_outcome(const Swap *swap, FunctionCallInfo fcinfo, Outcome outcome)
+{
+	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	Datum		values[2] = {0};
+	bool		nulls[2] = {false, swap->current.state == NULL};
+
+	if (desc == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		desc = BlessTupleDesc(desc);
+		fcinfo->flinfo->fn_extra = desc;
+		MemoryContextSwitchTo(caller);
+	}
+	values[0] = CStringGetTextDatum(outcome_names[outcome]);
+	if (swap->current.state != NULL)
+		values[1] = CStringGetTextDatum(swap->current.state);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
+ * Makes the swap of one row, of which all but the outcome is filled in, and closes
+ * its relation; the lock stays until the transaction ends, as after any UPDATE.
+ * Returns the row as it was returned by the UPDATE, or the outcome as a record, in
+ * the current memory context; raises an error for a row that was not swapped if
+ * the function does so.
+ */
+Datum
+swap_one(Swap *swap, FunctionCallInfo fcinfo)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Outcome		outcome;
+	Datum		result;
+
+	SPI_connect();
+	outcome = make_swap(swap);
+	if (swap->function->raises && outcome != ASSIGNED)
+		report_outcome(swap, outcome);
+	MemoryContextSwitchTo(caller);
+	result = swap->function->raises ? datumCopy(swap->row, false, -1) :
+		form_outcome(swap, fcinfo, outcome);
+	SPI_finish();
+	relation_close(swap->relation, NoLock);
+	return result;
+}
+
+/*
+ * Opens the table whose row type the function's first argument has.
+ */
+static Relation
+open_subject(FunctionCallInfo fcinfo)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
+	Relation	relation;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument \"subject\" does not have the row type of a table"),
+				 errhint("Name the table by a null of its row type, such as null::orders.")));
+
+	/* somebody may have dropped it while we waited for the lock */
+	relation = try_relation_open(relid, RowExclusiveLock);
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation of argument \"subject\" does not exist")));
+	return relation;
+}
+
+/*
+ * Swaps one row of the table that the first argument names.
+ */
+static Datum
+swap_subject(FunctionCallInfo fcinfo, const SwapFunction *function)
+{
+	Swap		swap = {function};
+
+	PreventCommandIfReadOnly(function->name);
+	check_not_null(fcinfo, 1, "key");
+	swap.relation = open_subject(fcinfo);
+	swap.governed = get_governed(swap.relation);
+	check_readable(swap.governed, swap.relation);
+	parse_key(&swap.governed->key, text_to_cstring(PG_GETARG_TEXT_PP(1)), swap.key);
+	read_states(&swap, fcinfo, 2, false);
+	return swap_one(&swap, fcinfo);
+}
+
+/*
+ * compare_and_swap(subject, key, expected_state, new_state) returns the row as
+ * it is then.  Where the caller named the table by a domain over its row type,
+ * raises that domain's own 23514 if the row violates it.
+ */
+Datum
+compare_and_swap(PG_FUNCTION_ARGS)
+{
+	Datum		row = swap_subject(fcinfo, &compare_and_swap_function);
+	FmgrInfo   *function = fcinfo->flinfo;
+	Oid			type = get_fn_expr_argtype(function, 0);
+
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		domain_check(row, false, type, &function->fn_extra, function->fn_mcxt);
+	PG_RETURN_DATUM(row);
+}
+
+/*
+ * try_compare_and_swap(same arguments) returns outcome and current state.
+ */
+Datum
+try_compare_and_swap(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(swap_subject(fcinfo, &try_compare_and_swap_function));
+}
