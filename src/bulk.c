@@ -24,24 +24,24 @@
 
 static const StatementForm select_states = {
 	"SELECT {state}, {key} FROM {table} WHERE {key = any $}",
-	"K",.fires_triggers = true
+	"K", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_versions = {
 	"SELECT tableoid, ctid, xmin, {key} FROM {table} WHERE {key = any $} AND {state = $2}",
-	"Ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 static const StatementForm lock_rows = {
 	"SELECT {key} FROM {table} WHERE {key = any $} AND {state = $2}"
 	" ORDER BY {key} FOR NO KEY UPDATE",
-	"Ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 static const StatementForm lock_free_rows = {
 	"SELECT {key} FROM {table} WHERE {key = any $} AND {state = $2}"
 	" ORDER BY {key} FOR NO KEY UPDATE SKIP LOCKED",
-	"Ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 /* One row of a bulk call */

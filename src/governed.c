@@ -732,16 +732,15 @@ governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datu
 	int			security;
 	uint64		count;
 
-	statement->relid = form->on_ledger ? ledger : governed->relid;
-	if (form->run_as == AS_CALLER)
-		return execute_kept(statement, values, nulls, snapshot, form->fires_triggers);
-
+	statement->relid = form->flags & ON_LEDGER ? ledger : governed->relid;
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(form->run_as == AS_TABLE_OWNER ? relation_owner(governed->relid) :
-						   ledger_owner(ledger, governed->ledger, governed->root,
-										governed->relation),
-						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	count = execute_kept(statement, values, nulls, snapshot, form->fires_triggers);
+	if (form->flags & (AS_TABLE_OWNER | AS_LEDGER_OWNER))
+		SetUserIdAndSecContext(form->flags & AS_TABLE_OWNER ? relation_owner(governed->relid) :
+							   ledger_owner(ledger, governed->ledger, governed->root,
+											governed->relation),
+							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	count = execute_kept(statement, values, nulls, snapshot,
+						 (form->flags & FIRES_TRIGGERS) != 0);
 	SetUserIdAndSecContext(user, security);
 	return count;
 }

@@ -23,14 +23,16 @@
 #include "state.h"
 #include "statement.h"
 
-/* As whom a statement runs */
-typedef enum RunAs
-{
-	AS_CALLER,
-	AS_TABLE_OWNER,				/* as an owner, and past row security: see
-								 * governed_execute */
-	AS_LEDGER_OWNER
-} RunAs;
+/*
+ * About what a statement is, as whom it runs (unless as the caller; see
+ * governed_execute), and whether triggers fire within it instead of after the outer
+ * statement
+ */
+#define ON_TABLE		0
+#define ON_LEDGER		1
+#define AS_TABLE_OWNER	2
+#define AS_LEDGER_OWNER	4
+#define FIRES_TRIGGERS	8
 
 /*
  * A statement on a governed table or its ledger, before names are filled in.
@@ -57,10 +59,7 @@ typedef struct StatementForm
 {
 	const char *text;
 	const char *parameters;
-	bool		on_ledger;		/* it is about the ledger, not the table */
-	RunAs		run_as;
-	bool		fires_triggers; /* within the statement, not after the outer
-								 * one */
+	int			flags;			/* those above */
 } StatementForm;
 
 /*

@@ -134,12 +134,12 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
 
 static const StatementForm insert_row = {
 	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")",
-	"k" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"k" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm insert_rows = {
 	"INSERT INTO {ledger} ({key names}, " NAMES ") SELECT pg_catalog.unnest({keys}), " PARAMETERS,
-	"K" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"K" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
 };
 
 /*
@@ -149,27 +149,27 @@ static const StatementForm insert_rows = {
 static const StatementForm import_row = {
 	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")"
 	" ON CONFLICT ({key names}) DO NOTHING",
-	"k" PARAMETER_TYPES,.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"k" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_row = {
 	"SELECT " NAMES " FROM {ledger} WHERE {key = $}",
-	"k",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"k", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_rows = {
 	"SELECT " NAMES " FROM {ledger} WHERE {key = any $}",
-	"K",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"K", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_any = {
 	"SELECT FROM {ledger} LIMIT 1",
-	"",.on_ledger = true,.run_as = AS_LEDGER_OWNER
+	"", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_assignment = {
 	"SELECT assigned_at, assigned_by FROM {ledger} WHERE {key = $}",
-	"k",.on_ledger = true,.run_as = AS_CALLER,.fires_triggers = true
+	"k", ON_LEDGER | FIRES_TRIGGERS
 };
 
 /* ----------------------------------------------------------------------

@@ -74,22 +74,22 @@ static const char *const petition_columns[] = {PETITION_COLUMNS(COLUMN_NAME)};
 #define ROW_OF_COLUMNS ", ROW(" PETITION_COLUMNS(COLUMN_IN_LIST) ")"
 
 static const StatementForm assign_row = {
-	ASSIGN ONE_ROW WHOLE_ROW, "kss",.fires_triggers = true
+	ASSIGN ONE_ROW WHOLE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm assign_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW WHOLE_ROW, "ksst",.fires_triggers = true
+	ASSIGN WITH_REASON ONE_ROW WHOLE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm assign_columns = {
-	ASSIGN ONE_ROW ROW_OF_COLUMNS, "kss",.fires_triggers = true
+	ASSIGN ONE_ROW ROW_OF_COLUMNS, "kss", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm assign_columns_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW ROW_OF_COLUMNS, "ksst",.fires_triggers = true
+	ASSIGN WITH_REASON ONE_ROW ROW_OF_COLUMNS, "ksst", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm try_row = {
-	ASSIGN ONE_ROW, "kss",.fires_triggers = true
+	ASSIGN ONE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm try_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW, "ksst",.fires_triggers = true
+	ASSIGN WITH_REASON ONE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
 };
 
 /* The rows are locked in the order of their keys before the first is updated. */
@@ -99,34 +99,22 @@ static const StatementForm try_row_with_reason = {
 	ASSIGN reason " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
 
 static const StatementForm assign_rows = {
-	ASSIGN_LOCKED(""), "Kss",.fires_triggers = true
+	ASSIGN_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS
 };
 static const StatementForm assign_rows_with_reason = {
-	ASSIGN_LOCKED(WITH_REASON), "Ksst",.fires_triggers = true
+	ASSIGN_LOCKED(WITH_REASON), "Ksst", ON_TABLE | FIRES_TRIGGERS
 };
+
+static Datum form_petition(Datum record, FunctionCallInfo fcinfo);
 
 /* On a table that has just the columns of petition_submission, in its order */
-static const SwapFunction assign_fate_whole = {
-	"assign_fate()",.is_petition = true,.raises = true,
-	.update = &assign_row,.update_with_reason = &assign_row_with_reason
-};
+static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, &assign_row, &assign_row_with_reason};
 
 /* On another one */
-static const SwapFunction assign_fate_columns = {
-	"assign_fate()",.is_petition = true,.raises = true,
-	.update = &assign_columns,.update_with_reason = &assign_columns_with_reason
-};
+static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &assign_columns_with_reason};
 
-static const SwapFunction try_assign_fate_function = {
-	"try_assign_fate()",.is_petition = true,
-	.update = &try_row,.update_with_reason = &try_row_with_reason
-};
-
-static const SwapFunction assign_fates_function = {
-	"assign_fates()",.is_petition = true,
-	.update = &assign_rows,.update_with_reason = &assign_rows_with_reason,
-	.single = &try_assign_fate_function
-};
+static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, &try_row_with_reason};
+static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, &assign_rows_with_reason, &try_function};
 
 /* ----------------------------------------------------------------------
  * The table
@@ -221,31 +209,15 @@ has_petition_columns(Relation relation)
  */
 
 /*
- * Swaps one petition.
- */
-static Datum
-swap_petition(FunctionCallInfo fcinfo, const SwapFunction *function)
-{
-	Swap		swap = {function};
-
-	PreventCommandIfReadOnly(function->name);
-	check_not_null(fcinfo, 0, "submission_id");
-	open_petitions(&swap);
-	if (function->raises && !has_petition_columns(swap.relation))
-		swap.function = &assign_fate_columns;
-	swap.key[0] = PG_GETARG_DATUM(0);
-	read_states(&swap, fcinfo, 1, true);
-	return swap_one(&swap, fcinfo);
-}
-
-/*
  * Returns a row of petition_submissions, or a record of its columns, as a value of
  * the composite type petition_submission, in the current memory context.  Raises
  * 42804 if table and type no longer have the same columns, of the same types.
  */
 static Datum
-form_petition(HeapTupleHeader row, Oid type)
+form_petition(Datum record, FunctionCallInfo fcinfo)
 {
+	HeapTupleHeader row = DatumGetHeapTupleHeader(record);
+	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 	TupleDesc	row_desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
 												  HeapTupleHeaderGetTypMod(row));
@@ -283,16 +255,31 @@ form_petition(HeapTupleHeader row, Oid type)
 }
 
 /*
+ * Swaps one petition.
+ */
+static Datum
+swap_petition(FunctionCallInfo fcinfo, const SwapFunction *function)
+{
+	Swap		swap = {function};
+
+	PreventCommandIfReadOnly(function->name);
+	check_not_null(fcinfo, 0, "submission_id");
+	open_petitions(&swap);
+	if (function->form_row != NULL && !has_petition_columns(swap.relation))
+		swap.function = &assign_some;
+	swap.key[0] = PG_GETARG_DATUM(0);
+	read_states(&swap, fcinfo, 1, true);
+	return swap_one(&swap, fcinfo);
+}
+
+/*
  * assign_fate(submission_id, expected_state, new_state, reason) returns the
  * petition as it is with its fate.
  */
 Datum
 assign_fate(PG_FUNCTION_ARGS)
 {
-	Datum		row = swap_petition(fcinfo, &assign_fate_whole);
-
-	PG_RETURN_DATUM(form_petition(DatumGetHeapTupleHeader(row),
-								  get_func_rettype(fcinfo->flinfo->fn_oid)));
+	PG_RETURN_DATUM(swap_petition(fcinfo, &assign_whole));
 }
 
 /*
@@ -301,7 +288,7 @@ assign_fate(PG_FUNCTION_ARGS)
 Datum
 try_assign_fate(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(swap_petition(fcinfo, &try_assign_fate_function));
+	PG_RETURN_DATUM(swap_petition(fcinfo, &try_function));
 }
 
 /*
@@ -311,7 +298,7 @@ try_assign_fate(PG_FUNCTION_ARGS)
 Datum
 assign_fates(PG_FUNCTION_ARGS)
 {
-	Swap		swap = {&assign_fates_function};
+	Swap		swap = {&many_function};
 	ArrayType  *array;
 	Datum	   *ids;
 	int			count;

@@ -62,6 +62,7 @@ struct KeptPlan
 
 static HTAB *plans = NULL;
 static int	users = 0;			/* of all plans */
+static uint64 changes = 1;		/* how often one was dropped or replaced */
 
 /* What somebody may still be executing although it was replaced */
 static List *retired = NIL;
@@ -205,6 +206,7 @@ drop_surplus_plans(void)
 		node = dlist_has_prev(&plans_by_use, node) ? dlist_prev_node(&plans_by_use, node) : NULL;
 		if (plan->users > 0)
 			continue;
+		changes++;
 		empty_plan(plan);
 		dlist_delete(&plan->node);
 		hash_search(plans, &plan->key, HASH_REMOVE, NULL);
@@ -235,11 +237,10 @@ fill_plan(KeptPlan *plan, const Statement *statement)
 }
 
 /*
- * Returns the plan of a statement, made now or kept from before, in use until
- * it is released or the transaction ends.  Connected to SPI.
+ * Returns the entry of a statement's plan, whose plan may be still to be made.
  */
-KeptPlan *
-acquire_plan(const Statement *statement)
+static KeptPlan *
+find_plan(const Statement *statement)
 {
 	PlanKey		key = {statement->hash, statement->relid, statement->nparameters};
 	KeptPlan   *plan = hash_search(plans, &key, HASH_FIND, NULL);
@@ -251,12 +252,32 @@ acquire_plan(const Statement *statement)
 		memset((char *) plan + sizeof(PlanKey), 0, sizeof(KeptPlan) - sizeof(PlanKey));
 		dlist_push_head(&plans_by_use, &plan->node);
 	}
-	else
-		dlist_move_head(&plans_by_use, &plan->node);
+	return plan;
+}
 
-	if (plan->spi == NULL || plan->stale || strcmp(plan->sql, statement->sql) != 0 ||
-		memcmp(plan->types, statement->types, statement->nparameters * sizeof(Oid)) != 0)
+/*
+ * Returns the plan of a statement, made now or kept from before, in use until
+ * it is released or the transaction ends.  Connected to SPI.
+ */
+KeptPlan *
+acquire_plan(Statement *statement)
+{
+	KeptPlan   *plan = statement->plan;
+
+	/* nothing has been dropped or replaced since it was found */
+	if (plan == NULL || statement->found != changes || plan->key.relid != statement->relid)
+		plan = find_plan(statement);
+	if (plan->spi == NULL || plan->stale ||
+		(statement->found != changes &&
+		 (strcmp(plan->sql, statement->sql) != 0 ||
+		  memcmp(plan->types, statement->types, statement->nparameters * sizeof(Oid)) != 0)))
+	{
+		changes++;
 		fill_plan(plan, statement);
+	}
+	statement->plan = plan;
+	statement->found = changes;
+	dlist_move_head(&plans_by_use, &plan->node);
 	plan->users++;
 	users++;
 	return plan;
@@ -312,7 +333,7 @@ is_about_relation(SPIPlanPtr plan, Oid relid)
  * does not count.
  */
 uint64
-execute_kept(const Statement *statement, Datum *values, const char *nulls, Snapshot snapshot,
+execute_kept(Statement *statement, Datum *values, const char *nulls, Snapshot snapshot,
 			 bool fire_triggers)
 {
 	KeptPlan   *plan = acquire_plan(statement);

@@ -22,6 +22,10 @@ typedef struct Statement
 	const Oid  *types;			/* of the parameters */
 	int			options;		/* CURSOR_OPT_ of the plan */
 	uint64		hash;			/* set by statement_hash */
+
+	/* private to statement.c: the plan as it was found last, and when */
+	struct KeptPlan *plan;
+	uint64		found;
 } Statement;
 
 typedef struct KeptPlan KeptPlan;
@@ -31,10 +35,10 @@ extern void statement_init(void);
 extern void append_operator(StringInfo query, Oid operator);
 extern void check_plan_relation(SPIPlanPtr plan, Oid relid);
 extern void statement_hash(Statement *statement);
-extern KeptPlan *acquire_plan(const Statement *statement);
+extern KeptPlan *acquire_plan(Statement *statement);
 extern SPIPlanPtr plan_of(const KeptPlan *plan);
 extern void release_plan(KeptPlan *plan);
-extern uint64 execute_kept(const Statement *statement, Datum *values, const char *nulls,
+extern uint64 execute_kept(Statement *statement, Datum *values, const char *nulls,
 						   Snapshot snapshot, bool fire_triggers);
 
 extern uint64 execute_latest(const char *sql, int nargs, Oid *types, Datum *values);

@@ -77,42 +77,39 @@ const char *const outcome_names[] = {
 
 static const StatementForm swap_row = {
 	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}, {row}",
-	"kss",.fires_triggers = true
+	"kss", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm try_row = {
 	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}",
-	"kss",.fires_triggers = true
+	"kss", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_state = {
 	"SELECT {state} FROM {table} WHERE {key = $}",
-	"k",.fires_triggers = true
+	"k", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_version = {
 	"SELECT tableoid, ctid, xmin FROM {table} WHERE {key = $} AND {state = $2}",
-	"ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+	"ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 /* Finds out whether a row has changed since the snapshot: raises 40001 if so */
 static const StatementForm probe_row = {
 	"SELECT FROM {table} WHERE {key = $} FOR NO KEY UPDATE NOWAIT",
-	"k",.fires_triggers = true
+	"k", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm lock_row = {
 	"SELECT FROM {table} WHERE {key = $} AND {state = $2} FOR NO KEY UPDATE",
-	"ks",.run_as = AS_TABLE_OWNER,.fires_triggers = true
+	"ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
-static const SwapFunction compare_and_swap_function = {
-	"compare_and_swap()",.raises = true,.update = &swap_row
-};
+static Datum form_subject(Datum row, FunctionCallInfo fcinfo);
 
-static const SwapFunction try_compare_and_swap_function = {
-	"try_compare_and_swap()",.update = &try_row
-};
+static const SwapFunction swap_function = {"compare_and_swap()", false, form_subject, &swap_row};
+static const SwapFunction try_function = {"try_compare_and_swap()", false, NULL, &try_row};
 
 /* ----------------------------------------------------------------------
  * Arguments
@@ -312,7 +309,7 @@ execute_swap(Swap *swap)
 
 	check_stored_where(swap, updated);
 	check_stored_state(swap, returned_row(0), 1);
-	if (swap->function->raises)
+	if (swap->function->form_row != NULL)
 	{
 		swap->row = SPI_getbinval(returned_row(0), SPI_tuptable->tupdesc, 2, &isnull);
 		if (isnull)
@@ -620,9 +617,8 @@ form_outcome(const Swap *swap, FunctionCallInfo fcinfo, Outcome outcome)
 /*
  * Makes the swap of one row, of which all but the outcome is filled in, and closes
  * its relation; the lock stays until the transaction ends, as after any UPDATE.
- * Returns the row as it was returned by the UPDATE, or the outcome as a record, in
- * the current memory context; raises an error for a row that was not swapped if
- * the function does so.
+ * Returns what the function returns, in the current memory context; raises an error
+ * for a row that was not swapped if the function does so.
  */
 Datum
 swap_one(Swap *swap, FunctionCallInfo fcinfo)
@@ -633,10 +629,10 @@ swap_one(Swap *swap, FunctionCallInfo fcinfo)
 
 	SPI_connect();
 	outcome = make_swap(swap);
-	if (swap->function->raises && outcome != ASSIGNED)
+	if (swap->function->form_row != NULL && outcome != ASSIGNED)
 		report_outcome(swap, outcome);
 	MemoryContextSwitchTo(caller);
-	result = swap->function->raises ? datumCopy(swap->row, false, -1) :
+	result = swap->function->form_row != NULL ? swap->function->form_row(swap->row, fcinfo) :
 		form_outcome(swap, fcinfo, outcome);
 	SPI_finish();
 	relation_close(swap->relation, NoLock);
@@ -687,20 +683,30 @@ swap_subject(FunctionCallInfo fcinfo, const SwapFunction *function)
 }
 
 /*
+ * Copies the row that compare_and_swap returns.  Where the caller named the table
+ * by a domain over its row type, raises that domain's own 23514 if the row violates
+ * it.
+ */
+static Datum
+form_subject(Datum row, FunctionCallInfo fcinfo)
+{
+	FmgrInfo   *function = fcinfo->flinfo;
+	Oid			type = get_fn_expr_argtype(function, 0);
+
+	row = datumCopy(row, false, -1);
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		domain_check(row, false, type, &function->fn_extra, function->fn_mcxt);
+	return row;
+}
+
+/*
  * compare_and_swap(subject, key, expected_state, new_state) returns the row as
- * it is then.  Where the caller named the table by a domain over its row type,
- * raises that domain's own 23514 if the row violates it.
+ * it is then.
  */
 Datum
 compare_and_swap(PG_FUNCTION_ARGS)
 {
-	Datum		row = swap_subject(fcinfo, &compare_and_swap_function);
-	FmgrInfo   *function = fcinfo->flinfo;
-	Oid			type = get_fn_expr_argtype(function, 0);
-
-	if (get_typtype(type) == TYPTYPE_DOMAIN)
-		domain_check(row, false, type, &function->fn_extra, function->fn_mcxt);
-	PG_RETURN_DATUM(row);
+	PG_RETURN_DATUM(swap_subject(fcinfo, &swap_function));
 }
 
 /*
@@ -709,5 +715,5 @@ compare_and_swap(PG_FUNCTION_ARGS)
 Datum
 try_compare_and_swap(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(swap_subject(fcinfo, &try_compare_and_swap_function));
+	PG_RETURN_DATUM(swap_subject(fcinfo, &try_function));
 }

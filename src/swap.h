@@ -34,15 +34,16 @@ typedef enum Outcome
 #define MAX_TRIES 10
 
 /*
- * What an SQL function that swaps is.  Its UPDATEs return the state, and behind
- * it the whole row where the function returns one.
+ * What an SQL function that swaps is.  One that has form_row returns the row or
+ * raises an error, another one returns the outcome.  Its UPDATEs return the state,
+ * and behind it, where the function returns one, the row.
  */
 typedef struct SwapFunction
 {
 	const char *name;
 	bool		is_petition;	/* assigns fates, and speaks of submissions */
-	bool		raises;			/* returns the row, or raises an error; else
-								 * it returns the outcome */
+	/* makes of the row what is returned, in the current memory context */
+	Datum		(*form_row) (Datum row, FunctionCallInfo fcinfo);
 	const StatementForm *update;
 	const StatementForm *update_with_reason;	/* $4 */
 	const struct SwapFunction *single;	/* of a set form: what swaps one row */
