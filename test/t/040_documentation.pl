@@ -243,7 +243,7 @@ sub start_server
 {
 	my ($file, @settings) = @_;
 	my $database = lc basename($file, '.md');
-	my $node = PostgreSQL::Test::Cluster->new($database);
+	my $node = PostgreSQL::Test::Cluster->new(basename(dirname($file)) . "_$database");
 	my $folder = PostgreSQL::Test::Utils::tempdir_short();
 	my %environment = (
 		PGHOST => $node->host, PGPORT => $node->port, PGUSER => 'postgres', PGDATABASE => $database,
