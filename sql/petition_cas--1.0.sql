@@ -10,7 +10,7 @@ CREATE FUNCTION petition_lifecycle() RETURNS jsonb
     RETURN '{"RECEIVED": ["DELIBERATING", "ACKNOWLEDGED"], "DELIBERATING": ["ACKNOWLEDGED", "REFERRED", "ESCALATED"]}'::jsonb;
 
 COMMENT ON FUNCTION petition_lifecycle() IS
-'The lifecycle of petitions: each state that leads on, with the states it leads to. The states that lead nowhere are the fates.';
+'The lifecycle of petitions: each state that leads to others, with the states it leads to. The states that lead nowhere are the fates.';
 
 CREATE FUNCTION lifecycle(relation regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
@@ -22,19 +22,19 @@ CREATE FUNCTION allowed_transitions(relation regclass, from_state text) RETURNS 
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION allowed_transitions(regclass, text) IS
-'The states that from_state leads to in the lifecycle of a governed relation; none for a fate. Errors: 22023 for a state it does not know, 55000 if the relation is not governed, 22004 for null.';
+'The states that from_state leads to in the lifecycle of a governed relation; none for a fate. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
 
 CREATE FUNCTION is_fate(relation regclass, state text) RETURNS boolean
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION is_fate(regclass, text) IS
-'Does nothing lead out of the state in the lifecycle of a governed relation? Errors: 22023 for a state it does not know, 55000 if the relation is not governed, 22004 for null.';
+'Whether a state is a fate, that is, leads to no other in the lifecycle of a governed relation. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
 
 CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb) IS
-'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole. Waits for running assignments. Only for the owner. Errors: PF006 for a way out of a fate, 22023 for JSON of another shape or states that the column cannot hold, 54000 for more than 1000 states, 55000 if the relation is not governed, 55006 if trigger events of it are pending, 42501 if it is not the caller''s, 22004 for null.';
+'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole lifecycle. Waits for transactions that have written to the relation. Only for its owner. Errors: PF006 for a transition out of a fate, 22023 for JSON of another form, states that the column cannot hold, or a lifecycle without a fate, 54000 for more than 1000 states, 55000 if the relation is not governed or a governed column is gone, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION lifecycle_diagram(relation regclass) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
@@ -50,7 +50,7 @@ CREATE FUNCTION guard_fate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_fate() IS
-'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, PF003 for a transition off the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state or an actor that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and if a governed column is gone, 42P01 if the ledger is gone, 42501 if it has another owner.';
+'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, or if the ledger holds another one, PF003 for a transition that is not in the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state or an actor that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and for any change if a governed column is gone, 55006 for a fate while the table is rewritten, 42P01 if the ledger is gone, 42501 if it has another owner, 39P01 if called otherwise.';
 
 CREATE FUNCTION guard_truncate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -62,7 +62,7 @@ CREATE FUNCTION guard_ledger() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ledger() IS
-'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; the argument, if the ledger''s name is a shortened one, is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
+'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name is a shortened one, the argument is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT 'id', state_column name DEFAULT 'state')
@@ -70,25 +70,25 @@ CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION govern(regclass, jsonb, name, name) IS
-'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows), records the fates that rows have, and returns the ledger. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is no ordinary or partitioned table of its own, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index of its own, for a relation in the ledger''s place, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for a bad lifecycle or rows in states it does not know, 42501 if the table is not the caller''s, 22004 for null.';
+'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows), records the fates that rows have, and returns the ledger. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle or rows in states that are not in it, 42501 if the caller does not own the table, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION ungovern(regclass) IS
-'Takes the triggers off a governed table; its ledger stays, with its own. Only for the owner. Errors: 55000 if it is not governed, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if it is not the caller''s, 22004 for null.';
+'Drops the triggers of a governed table; its ledger stays, with its own triggers. Only for the owner. Errors: 55000 if the table is not governed, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION verify_fates(regclass) IS
-'Compares a governed table with its ledger both ways, as they are committed when it is called, and looks whether table, triggers and ledger are sound; returns each problem, with the key of the row where it is one of a row, and no row if all is well. A problem without a key keeps the table from assigning fates, unless it begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if it is not the caller''s, 22004 for null.';
+'Compares a governed table with its ledger both ways, as they are committed when it is called, and checks whether table, triggers and ledger are sound; returns each problem, with the key if it is one of a row, and nothing if all is well. A problem without a key keeps the table from assigning fates, unless its text begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION backfill_fates(regclass) IS
-'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the table is not the caller''s, 22004 for null.';
+'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
 --
 -- Fates
@@ -108,13 +108,13 @@ CREATE TYPE petition_submission AS (
 );
 
 COMMENT ON TYPE petition_submission IS
-'A petition, as assign_fate returns it: the columns of the table that create_petitions creates.';
+'A petition, as returned by assign_fate: the columns of the table that create_petitions creates.';
 
 CREATE FUNCTION create_petitions() RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION create_petitions() IS
-'Creates the table petition_submissions in the current schema, governed by petition_lifecycle(); returns it. Errors: 42P07 if there is such a table, 3F000 if no schema is selected, and those of govern.';
+'Creates the table petition_submissions in the current schema, governed by petition_lifecycle(); returns it. Errors: 42P07 if such a table exists, 3F000 if no schema is selected, and those of govern.';
 
 CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state text,
                             reason text DEFAULT NULL)
@@ -122,7 +122,7 @@ CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state t
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
-'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is no fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, several rows have the id, or the table is not governed or unsound, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is not a fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, several rows have the id, or the table is unsound or not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
 
 CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
                                 reason text DEFAULT NULL,
@@ -131,7 +131,7 @@ CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_sta
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION try_assign_fate(uuid, text, text, text) IS
-'As assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state (null if there is none) in place of PF001 to PF004. Other errors are raised, PF002 among them where the ledger holds a fate from an earlier row.';
+'Like assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state (null if there is none) instead of raising PF001 to PF004. Other errors are raised, and also PF002 if the ledger holds a fate that the row does not have.';
 
 CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_state text,
                              reason text DEFAULT NULL)
@@ -139,14 +139,14 @@ CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_sta
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
-'As try_assign_fate for many petitions in one statement, locked in the order of their ids; returns an outcome for each, in the order given. An id given again finds what its first time left. Errors: as try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
+'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
 CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state text, new_state text)
     RETURNS anyelement
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap(anyelement, text, text, text) IS
-'Moves a row of a governed table from expected_state to new_state, any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: as assign_fate, 42804 if subject has not the row type of a table, and 23514 if it is of a domain that the row would violate.';
+'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, and 23514 if it is of a domain that the row would violate.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_state text, new_state text,
                                      OUT outcome text, OUT current_state text)
@@ -154,7 +154,7 @@ CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_stat
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION try_compare_and_swap(anyelement, text, text, text) IS
-'As compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
+'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
 
 --
 -- Storage guard against DDL
@@ -164,13 +164,13 @@ CREATE FUNCTION guard_start() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_start() IS
-'Looks at the governed tables that a DDL command names before it begins, and refuses one that would commit midway and leave a table or its ledger without a key. Errors: PF006, unless petition_cas.allow_unguard is on.';
+'Looks, before a DDL command begins, at the governed tables that it names, and refuses a command that would commit midway and leave a table or its ledger without a key. Errors: PF006, unless petition_cas.allow_unguard is on.';
 
 CREATE FUNCTION guard_ddl() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ddl() IS
-'Refuses DDL after which a governed table that the command touched has a problem that it had not before, and DDL that alters the type of its key or states. Gives the ledger to a new owner of its table. Errors: PF006, unless petition_cas.allow_unguard is on.';
+'Refuses DDL after which a governed table that the command touched has a problem that it did not have before, and DDL that alters the type of its key or states. Gives the ledger to the new owner of its table. Errors: PF006, unless petition_cas.allow_unguard is on.';
 
 CREATE FUNCTION guard_drop() RETURNS event_trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -182,7 +182,7 @@ CREATE EVENT TRIGGER petition_cas_start ON ddl_command_start EXECUTE FUNCTION gu
 ALTER EVENT TRIGGER petition_cas_start ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER petition_cas_start IS
-'Looks at the governed tables that a DDL command names before it begins.';
+'Looks, before a DDL command begins, at the governed tables that it names.';
 
 CREATE EVENT TRIGGER petition_cas_ddl ON ddl_command_end EXECUTE FUNCTION guard_ddl();
 ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;
@@ -240,7 +240,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION parse_filter(text) IS
-'A filter as a JSON array with an object for each term: field, negated, operator (=, <, <=, >, >=, .. or *) and values. Errors: 42601 with the position of what is no filter, or must be quoted, 54000 for one that is too large.';
+'A filter as a JSON array with an object for each term: field, negated, operator (=, <, <=, >, >=, .. or *) and values. Errors: 42601, with the position, for a syntax error or a character that must be quoted, 54000 for a filter that is too large.';
 
 CREATE FUNCTION resolve_roster(
 	source regclass,
@@ -255,7 +255,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION resolve_roster(regclass, text, timestamptz, text, name, name) IS
-'The ids that a filter selects from a table or view, as text, sorted, and their hash. With period_column, as of the moment at, or of now. Errors: those of parse_filter, 42703 for an unknown field or column, 42883 for an operator that a type does not have, the type''s own for a value, 0A000 for a type whose values are not read, 22023 for an unknown state of a governed table and for at without period_column, 42804 for a period that is no tstzrange.';
+'The ids that a filter selects from a table or view, as text, sorted, and their hash. With period_column, those at the moment at, or now. Errors: those of parse_filter, 42703 for an unknown field or column, 42883 for an operator that a type does not have, the type''s own for a value, 0A000 for a type whose values are not read, 22023 for an unknown state of a governed table and for at without period_column, 42804 for a period_column that is not a tstzrange.';
 
 CREATE FUNCTION validate_roster(
 	source regclass,
@@ -276,7 +276,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION validate_roster(regclass, text, anycompatiblearray, text, timestamptz, text, boolean, name, name) IS
-'Whether a roster is still the one that was seen, or the change is confirmed; with the roster as it is now, its hash and the difference. Errors: those of resolve_roster, 22023 if seen_hash is no hash, or not that of seen_ids.';
+'Whether a roster is still the one that was seen, or the change is confirmed; also the roster as it is now, its hash and the difference. Errors: those of resolve_roster, 22023 if seen_hash is not a hash, or not that of seen_ids.';
 
 CREATE FUNCTION claim_roster(
 	source regclass,

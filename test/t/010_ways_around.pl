@@ -1081,9 +1081,8 @@ that it went through and the promise was kept; a limit that it is not, or not
 wholly. What limits mean is told in [guarantees.md](guarantees.md#what-is-outside).
 
 This page is written by `test/t/010_ways_around.pl`, which tries each of them on
-a fresh table and compares rows and ledger afterwards:
-
-    WAYS_AROUND=docs/ways-around.md prove test/t/010_ways_around.pl
+a fresh table and compares rows and ledger afterwards, if `WAYS_AROUND` in its
+environment names the file.
 
 The owner is the table's. A writer has all rights on its rows and may put
 triggers on it; anybody is writer, owner and superuser, each for himself. A

@@ -1,14 +1,31 @@
-# The examples of the documentation: each block of SQL or shell is run, in the
-# order in which they stand, and what it prints is compared with the block of
-# text below it. Each file has a new server and a new database; its SQL is
-# one psql session, its shell commands are one bash.
+# The examples of the documentation: README.md and the other pages beside it,
+# docs/ and the examples' README.md. Every block of a page is run, in the order
+# in which they stand, and what it prints is compared with the block below it.
 #
-# What differs from run to run (@masks) is not compared. A block of SQL or shell
-# without a block of text below it must not raise an error. Commands that are not
-# to be run are in blocks of another language (console).
+# The tag of a block says what it is:
 #
-# To write what is printed now into the files, where it differs, or to run just one
-# of them:
+#	sql			for psql, one session a page
+#	sh, console		for bash, one a page, in a folder that has copies of the files
+#				beside the page
+#	python, js		a whole program
+#	conf			settings of the page's server, from its start
+#	text, json, mermaid	what the block before it printed, all of it
+#	signature		a function, an aggregate or a type as it is declared in the
+#				extension's script
+#
+# A block of commands without an output below it must not raise an error. What
+# cannot be run or compared has the reason on the line before it:
+#
+#	<!-- not run: needs a second machine -->
+#
+# A block that is none of these is an error, and so is an indented one, which has
+# no tag. A block that needs a program which is not here (@programs) is skipped, with
+# its output. What differs from run to run is not compared (@masks).
+#
+# Each page has a new server with a database named after it, in which the user
+# postgres is a superuser; it accepts replication, logical replication included. To
+# write what is printed now into the pages, where it differs, or to run just one of
+# them:
 #
 #	DOCUMENTATION=write DOCUMENTATION_FILE=guarantees prove test/t/040_documentation.pl
 
@@ -16,6 +33,8 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
+use File::Basename;
+use File::Copy;
 use FindBin;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
@@ -27,7 +46,9 @@ $ENV{DOCUMENTATION} //= '';
 $ENV{DOCUMENTATION_FILE} //= '';
 
 my $top = abs_path("$FindBin::Bin/../..");
-my @files = ("$top/README.md", "$top/docs/guarantees.md", "$top/docs/operations.md");
+
+# How many blocks may be marked as not run, in all
+my $most_not_run = 12;
 
 # What is replaced by what before two outputs are compared
 my @masks = (
@@ -35,39 +56,57 @@ my @masks = (
 	[ qr/"transaction_id": "?\d+"?/, 'XID' ],
 	[ qr/\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-(?!0000)[0-9a-f]{12}\b/, 'UUID' ],
 	[ qr/\b[0-9a-f]{32}\b/, 'MD5' ],
+	[ qr{\b[0-9A-F]{1,8}/[0-9A-F]{7,8}\b}, 'LSN' ],
+	[ qr{/tmp/[\w./-]+}, 'PATH' ],
+	[ qr/\bport \d+/, 'port N' ],
 	[ qr/with PID \d+/, 'with PID N' ],
 	[ qr/tuple \(\d+,\d+\)/, 'tuple (N,N)' ],
 	[ qr/Time: \d+\.\d+ ms( \([0-9:.]+\))?/, 'Time: N ms' ],
+	[ qr/\(cost=[^)]*\)/, '(cost)' ],
 	[ qr/[1-9]\d* of them HOT/, 'some of them HOT' ]);
 
-# --- Reading a file ---------------------------------------------------------
+my %output = map { $_ => 1 } qw(text json mermaid);
+my %program = (python => 'python3', js => 'node');
+my @programs = (values %program, 'pgbouncer');
+my %is_here = map { $_ => system("command -v $_ >/dev/null") == 0 } @programs;
 
-# Returns the blocks of a file, each with its language, its lines without their
-# indentation, and where it begins and ends.
+# --- Reading a page ---------------------------------------------------------
+
+# Returns the blocks of a page, each with its tag, its lines without their
+# indentation, where it begins and ends, and the line before it.
 sub read_blocks
 {
 	my ($lines) = @_;
 	my @blocks;
 	my $block;
+	my $item = 0;    # in an item of a list, whose paragraphs are indented
 
 	for my $number (0 .. $#$lines)
 	{
 		my $line = $lines->[$number];
+		my $before = $number ? $lines->[ $number - 1 ] : '';
 
-		if (!$block && $line =~ /^( *)```(\w*)$/)
+		if ($block)
 		{
-			$block = { indent => $1, language => $2, first => $number + 1, lines => [] };
-		}
-		elsif ($block && $line =~ /^ *```$/)
-		{
-			$block->{last} = $number - 1;
-			push @blocks, $block;
-			undef $block;
-		}
-		elsif ($block)
-		{
+			if ($line =~ /^ *$block->{fence} *$/)
+			{
+				$block->{last} = $number - 1;
+				undef $block;
+				next;
+			}
 			$line =~ s/^$block->{indent}//;
 			push @{ $block->{lines} }, $line;
+		}
+		elsif ($line =~ /^( *)(```|~~~) *(.*?) *$/)
+		{
+			$block = { indent => $1, fence => $2, tag => $3, first => $number + 1, before => $before, lines => [] };
+			push @blocks, $block;
+		}
+		else
+		{
+			$item = $line =~ /^ *([-*]|\d+\.) / if $line =~ /^ {0,3}\S/ && $before eq '';
+			push @blocks, { tag => '', first => $number + 1, last => $number, before => '', lines => [$line] }
+			  if !$item && $before eq '' && $line =~ /^(    |\t)/;
 		}
 	}
 	return @blocks;
@@ -83,6 +122,68 @@ sub masked
 	$text =~ s/ +/ /g;
 	$text =~ s/-{3,}/---/g;
 	return $text;
+}
+
+# --- Judging it -------------------------------------------------------------
+
+# Judges the blocks of a page, which $run runs: it gets a tag and lines, and
+# returns a reference to the lines that were printed, the name of a program that is
+# missing, or undef if it does not know the tag. Returns references to what is to be
+# compared, each with what it is, what was printed and what is expected, and to the
+# numbers of blocks that were run and marked as not run, and why others were skipped.
+# A block of output that differs keeps the lines to be written.
+sub judge
+{
+	my ($run, @blocks) = @_;
+	my @checks;
+	my %count = (run => 0, not_run => 0, skipped => []);
+	my ($printed, $silent);
+
+	for my $block (@blocks)
+	{
+		my $place = "line $block->{first}";
+		my @lines = @{ $block->{lines} };
+		my $before = $printed;
+
+		undef $printed;
+		if ($output{ $block->{tag} } && $before)
+		{
+			undef $silent;
+			next if !ref $before;
+			push @checks, [ $place, masked(@$before), masked(@lines) ];
+			$block->{printed} = $before if $checks[-1][1] ne $checks[-1][2];
+			next;
+		}
+		push @checks, $silent if $silent;
+		undef $silent;
+		if (!defined $block->{last})
+		{
+			push @checks, [ $place, 'a block that does not end', '' ];
+		}
+		elsif ($block->{before} =~ /^ *<!-- not run: \S.* -->$/)
+		{
+			$count{not_run}++;
+		}
+		elsif ($output{ $block->{tag} })
+		{
+			push @checks, [ $place, 'an output of nothing', '' ];
+		}
+		elsif (!($printed = $run->($block->{tag}, @lines)))
+		{
+			push @checks, [ $place, $block->{tag} ? "nothing runs '$block->{tag}'" : 'a block without a tag', '' ];
+		}
+		elsif (ref $printed)
+		{
+			$count{run}++;
+			$silent = [ "$place: no error", join("\n", grep { /(ERROR|FATAL|[Ee]rror): |: line \d+: / } @$printed), '' ];
+		}
+		else
+		{
+			push @{ $count{skipped} }, "$place: no $printed here";
+		}
+	}
+	push @checks, $silent if $silent;
+	return (\@checks, \%count);
 }
 
 # --- Running it -------------------------------------------------------------
@@ -113,86 +214,161 @@ sub run_block
 	my @printed = split /\n/, $session->{out};
 	s/\s+$// for @printed;
 	pop @printed while @printed && $printed[-1] eq '';
-	return @printed;
+	return \@printed;
 }
 
-# Runs the blocks of a file, notes with each block of text what was printed in
-# its place, and tests it.
-sub test_file
+# A declaration without what does not matter in it
+sub squeezed
 {
-	my ($file) = @_;
-	my ($name) = $file =~ m{([^/]+)\.md$};
-	my @lines = split /\n/, slurp_file($file);
-	my @blocks = read_blocks(\@lines);
-	my $database = lc $name;
-	my $node = PostgreSQL::Test::Cluster->new($database);
+	my ($text) = @_;
+
+	$text =~ s/\s+/ /g;
+	$text =~ s/(?<=\() | (?=\))//g;
+	return $text;
+}
+
+# Whether the extension's script declares what the lines say; as an output, none if
+# it does.
+sub declared
+{
+	my $signature = squeezed(join ' ', @_);
+	my $script = squeezed(slurp_file("$top/sql/petition_cas--1.0.sql"));
+
+	return $script =~ /\bCREATE (FUNCTION |AGGREGATE |)\Q$signature\E/ ? [] : ["ERROR: not declared: $signature"];
+}
+
+# Starts a server for a page, with a session of psql and one of bash.
+sub start_server
+{
+	my ($file, @settings) = @_;
+	my $database = lc basename($file, '.md');
+	my $node = PostgreSQL::Test::Cluster->new(basename(dirname($file)) . "_$database");
 	my $folder = PostgreSQL::Test::Utils::tempdir_short();
-	my (%session, @printed, $since);
-
-	$node->init(allows_streaming => 'logical');
-	$node->append_conf('postgresql.conf', "max_prepared_transactions = 5\nautovacuum = off\nlog_timezone = UTC\ntimezone = UTC\n");
-	$node->start;
-	$node->psql('postgres', 'CREATE ROLE postgres SUPERUSER LOGIN');
-	$node->safe_psql('postgres', "CREATE DATABASE $database");
-
 	my %environment = (
 		PGHOST => $node->host, PGPORT => $node->port, PGUSER => 'postgres', PGDATABASE => $database,
 		PGOPTIONS => '', PSQLRC => '/dev/null', PSQL_PAGER => 'cat', LC_ALL => 'C.UTF-8', TZ => 'UTC');
 
-	$session{sql} = start_session([ 'psql', '-X' ], \%environment, sub { "\\echo $_[0]" });
-	$session{sh} = start_session([ 'bash', '-c', "cd '$folder' && exec bash" ], \%environment, sub { "echo '$_[0]'" });
-	for my $block (@blocks)
-	{
-		my $place = "$name.md, line $block->{first}";
-
-		if ($session{ $block->{language} })
-		{
-			is_silent(@$since) if $since;
-			@printed = run_block($session{ $block->{language} }, @{ $block->{lines} });
-			$since = [ $place, @printed ];
-		}
-		elsif ($block->{language} eq 'text')
-		{
-			$block->{printed} = [@printed] if masked(@printed) ne masked(@{ $block->{lines} });
-			is(masked(@printed), masked(@{ $block->{lines} }), $place);
-			undef $since;
-		}
-	}
-	is_silent(@$since) if $since;
-	for my $session (values %session)
-	{
-		$session->{in} .= $session == $session{sql} ? "\\q\n" : "exit\n";
-		$session->{run}->finish;
-	}
-	$node->stop;
-
-	if ($ENV{DOCUMENTATION} eq 'write')
-	{
-		for my $block (reverse grep { $_->{printed} } @blocks)
-		{
-			splice @lines, $block->{first}, $block->{last} - $block->{first} + 1,
-			  map { $_ eq '' ? '' : $block->{indent} . $_ } @{ $block->{printed} };
-		}
-		open my $out, '>', $file or die "$file: $!";
-		print $out map { "$_\n" } @lines;
-		close $out or die "$file: $!";
-	}
-	return;
+	$node->init(allows_streaming => 'logical');
+	$node->append_conf('postgresql.conf', "$_\n")
+	  for 'autovacuum = off', 'log_timezone = UTC', 'timezone = UTC', @settings;
+	$node->start;
+	$node->psql('postgres', 'CREATE ROLE postgres SUPERUSER LOGIN');
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	copy($_, $folder) for grep { -f } glob dirname($file) . '/*';
+	return {
+		node => $node,
+		psql => start_session([ 'psql', '-X' ], \%environment, sub { "\\echo $_[0]" }),
+		bash => start_session([ 'bash', '-c', "cd '$folder' && exec bash" ], \%environment, sub { "echo '$_[0]'" }) };
 }
 
-# Tests that a block whose output is not shown raised no error.
-sub is_silent
+sub stop_server
 {
-	my ($place, @printed) = @_;
+	my ($server) = @_;
 
-	is(join("\n", grep { /(ERROR|FATAL|error): |: line \d+: / } @printed), '', "$place: no error");
+	$server->{psql}{in} .= "\\q\n";
+	$server->{bash}{in} .= "exit\n";
+	$server->{$_}{run}->finish for qw(psql bash);
+	$server->{node}->stop;
 	return;
 }
 
-my ($server) = qx(pg_config --version) =~ /(\d+)/;
+# Runs the blocks of a page and tests what they print; returns how many are marked as
+# not run.
+sub test_page
+{
+	my ($file) = @_;
+	my $name = substr $file, length("$top/");
+	my @lines = split /\n/, slurp_file($file);
+	my @blocks = read_blocks(\@lines);
+	my @settings = map { @{ $_->{lines} } } grep { $_->{tag} eq 'conf' } @blocks;
+	my $server;
 
-plan skip_all => 'the documentation shows PostgreSQL 15' if $server != 15;
-plan skip_all => 'no pgbouncer here' if system('command -v pgbouncer >/dev/null') != 0;
-test_file($_) for grep { index($_, $ENV{DOCUMENTATION_FILE}) >= 0 } @files;
+	my $run = sub {
+		my ($tag, @block) = @_;
+		my @needed = $program{$tag} // ($tag =~ /^(sh|console)$/ ? map { /^(\w+)/ } @block : ());
+		my ($missing) = grep { exists $is_here{$_} && !$is_here{$_} } @needed;
+
+		return $missing if $missing;
+		return [] if $tag eq 'conf';
+		return declared(@block) if $tag eq 'signature';
+		return if $tag !~ /^(sql|sh|console)$/ && !$program{$tag};
+		# psql would wait for the rest of it
+		return ['ERROR: a statement does not end'] if $tag eq 'sql' && $block[-1] !~ /;( *--.*)?$|\\[a-z.]/;
+		$server //= start_server($file, @settings);
+		return run_block($server->{psql}, @block) if $tag eq 'sql';
+		@block = ("$program{$tag} - <<'END OF PROGRAM'", @block, 'END OF PROGRAM') if $program{$tag};
+		return run_block($server->{bash}, @block);
+	};
+	my ($checks, $count) = judge($run, @blocks);
+
+	is($_->[1], $_->[2], "$name, $_->[0]") for @$checks;
+	stop_server($server) if $server;
+	write_page($file, \@lines, @blocks) if $ENV{DOCUMENTATION} eq 'write';
+	diag(join ', ', "figures: $name: $count->{run} blocks run", "$count->{not_run} marked as not run", @{ $count->{skipped} }) if @blocks;
+	return $count->{not_run};
+}
+
+# Writes what was printed in place of what a page has.
+sub write_page
+{
+	my ($file, $lines, @blocks) = @_;
+
+	for my $block (reverse grep { $_->{printed} } @blocks)
+	{
+		splice @$lines, $block->{first}, $block->{last} - $block->{first} + 1,
+		  map { $_ eq '' ? '' : $block->{indent} . $_ } @{ $block->{printed} };
+	}
+	open my $out, '>', $file or die "$file: $!";
+	print $out map { "$_\n" } @$lines;
+	close $out or die "$file: $!";
+	return;
+}
+
+# --- What this test would notice --------------------------------------------
+
+# Judges a page whose commands are sql, which prints its own lines, and js, for which
+# there is no node; returns what is wrong with it.
+sub wrong_with
+{
+	my ($page) = @_;
+	my $run = sub { my $tag = shift; return $tag eq 'sql' ? [@_] : $tag eq 'js' ? 'node' : undef };
+	my ($checks) = judge($run, read_blocks([ split /\n/, $page ]));
+
+	return join '; ', map { "$_->[0]: $_->[1]" } grep { $_->[1] ne $_->[2] } @$checks;
+}
+
+is(wrong_with("```sql\n1\n```\n\n```text\n1\n```"), '', 'a page that is right');
+is(wrong_with("```sql\n2026-01-01 10:00:00\n```\n\n```text\n2025-01-01 11:00:00.1\n```"), '', 'what varies is not compared');
+is(wrong_with("```sql\n1\n```\n\n```text\n2\n```"), 'line 5: 1', 'a wrong output');
+is(wrong_with("```sql\n1\n```\n\nand\n\n```text\n```"), 'line 7: 1', 'a missing output');
+is(wrong_with("```sql\nERROR: no\n```\n\nand\n"), 'line 1: no error: ERROR: no', 'an error that is not shown');
+is(wrong_with("```text\n1\n```"), 'line 1: an output of nothing', 'an output without a command');
+is(wrong_with("```sql\n1\n```\n\n```text\n1\n```\n\n```text\n1\n```"), 'line 9: an output of nothing', 'a second output');
+is(wrong_with("```cobol\nSTOP RUN.\n```"), "line 1: nothing runs 'cobol'", 'a block that is neither run nor marked');
+is(wrong_with("<!-- not run: needs a mainframe -->\n```cobol\nSTOP RUN.\n```"), '', 'a block that is marked');
+is(wrong_with("<!-- not run: -->\n```cobol\nSTOP RUN.\n```"), "line 2: nothing runs 'cobol'", 'a mark without a reason');
+is(wrong_with("- an item\n\n  ```\n  1\n  ```"), 'line 3: a block without a tag', 'a block without a tag');
+is(wrong_with("It says\n\n    1\n"), 'line 3: a block without a tag', 'an indented block');
+is(wrong_with("- an item\n\n    of two paragraphs"), '', 'an indented paragraph of a list');
+is(wrong_with("```sql\n1\n"), 'line 1: a block that does not end', 'a block that does not end');
+is(wrong_with("```js\n1\n```\n\n```text\n2\n```"), '', 'a block whose program is missing');
+is_deeply(declared('is_fate(relation regclass,', '    state text) RETURNS boolean'), [], 'a signature');
+isnt(scalar(@{ declared('is_fate(relation regclass, state text) RETURNS text') }), 0, 'a wrong signature');
+
+# --- The pages --------------------------------------------------------------
+
+my ($version) = qx(pg_config --version) =~ /(\d+)/;
+my @pages = grep { index($_, $ENV{DOCUMENTATION_FILE}, length $top) >= 0 } glob "$top/*.md $top/docs/*.md $top/examples/*/README.md";
+my $not_run = 0;
+
+if ($version != 15)
+{
+	diag('skipped: the documentation shows PostgreSQL 15');
+}
+else
+{
+	$not_run += test_page($_) for @pages;
+	cmp_ok($not_run, '<=', $most_not_run, 'few blocks are not run');
+}
 
 done_testing();
