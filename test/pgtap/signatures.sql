@@ -99,6 +99,12 @@ fate_reason text
 created_at timestamp with time zone not null default now()
 updated_at timestamp with time zone not null default now()$$,
     'columns of petition_submissions');
+SELECT results_eq(
+    $$ SELECT attname::text, atttypid FROM pg_attribute
+       WHERE attrelid = 'petition_submissions'::regclass AND attnum > 0 ORDER BY attnum $$,
+    $$ SELECT attname::text, atttypid FROM pg_attribute
+       WHERE attrelid = 'petition_submission'::regclass AND attnum > 0 ORDER BY attnum $$,
+    'petition_submission has the same columns, of the same types');
 
 SELECT * FROM finish();
 ROLLBACK;
