@@ -81,9 +81,6 @@ PG_FUNCTION_INFO_V1(guard_start);
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
 
-#define COLUMN_KEPT \
-	"cannot alter the type of the key or state column of governed relation \"%s\""
-
 /*
  * A command that is running, between its two event triggers; in the top
  * transaction's memory context.  A function that it calls may run another one.
@@ -819,20 +816,12 @@ guard_start(PG_FUNCTION_ARGS)
 pg_noreturn static void
 refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 {
-	StringInfoData detail;
-	const char *texts[1] = {problem->text};
-
-	detail_begin(&detail);
-	detail_text(&detail, "relation",
-				quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-										   RelationGetRelationName(relation)));
-	detail_texts(&detail, "problems", texts, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_FATE_PROTECTED),
 			 problem->refusal != NULL ? errmsg_internal("%s", problem->refusal) :
 			 errmsg("command would leave governed relation \"%s\" unsound: %s",
 					RelationGetRelationName(relation), problem->text),
-			 errdetail_internal("%s", detail_end(&detail)),
+			 errdetail_internal("%s", problems_detail(relation, list_make1(problem->text))),
 			 errhint("%s", IsA(event->command, DropStmt) ?
 					 "Drop the table with it, or call ungovern first." : problem->refusal_hint),
 			 errtable(relation)));
@@ -1064,19 +1053,18 @@ check_trigger_names(Relation relation)
 }
 
 /*
- * Refuses to write other keys or states into rows by altering a column: its
- * type, which may come with any expression, or the expression of a generated
- * one.
+ * Does an ALTER TABLE write other values into a column (NULL: any): by giving it
+ * another type, which may come with any expression, or by another expression of
+ * a generated one?
  */
-static void
-check_column_kept(Relation relation, const char *column, const char *message, const Event *event)
+static bool
+rewrites_column(Node *command, const char *column)
 {
-	if (find_subcommand(event->command, AT_AlterColumnType, column) != NULL
+	return find_subcommand(command, AT_AlterColumnType, column) != NULL
 #if PG_VERSION_NUM >= 170000
-		|| find_subcommand(event->command, AT_SetExpression, column) != NULL
+		|| find_subcommand(command, AT_SetExpression, column) != NULL
 #endif
-		)
-		report_protected_relation(relation, message, UNGOVERN_HINT);
+		;
 }
 
 /*
@@ -1093,8 +1081,8 @@ is_altered_through(Relation relation, Oid named)
 }
 
 /*
- * Checks what an ALTER TABLE on the relation altered does to the columns of a
- * governed table or of a ledger.
+ * Refuses to write other keys or states into the rows of a governed table, or
+ * anything into those of a ledger, by an ALTER TABLE on the relation altered.
  */
 static void
 check_columns(Relation relation, Oid altered, const Event *event)
@@ -1105,12 +1093,16 @@ check_columns(Relation relation, Oid altered, const Event *event)
 		return;
 	if (read_guard(relation, &guard))
 	{
-		check_column_kept(relation, guard.key_column, COLUMN_KEPT, event);
-		check_column_kept(relation, guard.state_column, COLUMN_KEPT, event);
+		if (rewrites_column(event->command, guard.key_column) ||
+			rewrites_column(event->command, guard.state_column))
+			report_protected_relation(relation,
+									  "cannot alter the type of the key or state column of governed relation \"%s\"",
+									  UNGOVERN_HINT);
 	}
 	else if (is_ledger(relation) && ledger_users(relation, event) != NIL)
-		check_column_kept(relation, NULL, "cannot alter the type of a column of ledger \"%s\"",
-						  event);
+		report_protected_relation(relation,
+								  "cannot alter the type of a column of ledger \"%s\"",
+								  UNGOVERN_HINT);
 }
 
 /*
@@ -1181,13 +1173,7 @@ altered_objects(Oid classid)
 static List *
 altered_relations(const Event *event)
 {
-	if (find_subcommand(event->command, AT_AlterColumnType, NULL) == NULL
-#if PG_VERSION_NUM >= 170000
-		&& find_subcommand(event->command, AT_SetExpression, NULL) == NULL
-#endif
-		)
-		return NIL;
-	return altered_objects(RelationRelationId);
+	return rewrites_column(event->command, NULL) ? altered_objects(RelationRelationId) : NIL;
 }
 
 /*
