@@ -35,11 +35,10 @@
 #include "utils/xid8.h"
 
 #include "compat.h"
-#include "ddl_guard.h"
 #include "errors.h"
 #include "governed.h"
 #include "guard.h"
-#include "petition_cas.h"
+#include "session.h"
 #include "soundness.h"
 #include "statement.h"
 
@@ -657,7 +656,7 @@ check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
 	Relation	ledger;
 	bool		altered;
 
-	if (!is_altering_table() && !InSecurityRestrictedOperation())
+	if (!petition_cas_altering_table && !InSecurityRestrictedOperation())
 		return;
 	ledger = relation_open(ledger_oid, NoLock);
 	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||

@@ -243,11 +243,11 @@ read_guard_names(Oid relid, GuardTrigger *guard)
 }
 
 /*
- * Returns the table of the trigger of that OID if it is in the namespace and
- * the trigger is a guard that names that ledger, else InvalidOid.
+ * Returns the table of a guard, by its OID, if it is in the namespace and the
+ * guard names that ledger, else InvalidOid.
  */
 static Oid
-ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledger)
+table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -256,17 +256,16 @@ ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledge
 	Oid			relid = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger_oid));
+				ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 	{
-		Oid			table = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-
-		if (get_rel_namespace(table) == namespace &&
-			read_trigger_row(row, RelationGetDescr(triggers), &guard) &&
-			strcmp(guard.ledger, ledger) == 0)
-			relid = table;
+		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
+		if (get_rel_namespace(relid) != namespace ||
+			!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
+			strcmp(guard.ledger, ledger) != 0)
+			relid = InvalidOid;
 	}
 	systable_endscan(scan);
 	return relid;
@@ -279,7 +278,7 @@ ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledge
  * commands on a ledger alone.
  */
 List *
-find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
+tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
@@ -289,7 +288,7 @@ find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	List	   *users = NIL;
+	List	   *tables = NIL;
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(ProcedureRelationId));
@@ -303,17 +302,17 @@ find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
 
 		MemoryContextSwitchTo(row_context);
 		if (dependency->classid == TriggerRelationId)
-			relid = ledger_user(triggers, dependency->objid, namespace, ledger);
+			relid = table_naming_ledger(triggers, dependency->objid, namespace, ledger);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row_context);
 		if (OidIsValid(relid))
-			users = lappend_oid(users, relid);
+			tables = lappend_oid(tables, relid);
 	}
 	systable_endscan(scan);
 	MemoryContextDelete(row_context);
 	table_close(triggers, AccessShareLock);
 	table_close(depend, AccessShareLock);
-	return users;
+	return tables;
 }
 
 /*

@@ -55,7 +55,7 @@ extern bool read_guard(Relation relation, GuardTrigger *guard);
 extern bool read_guard_names(Oid relid, GuardTrigger *guard);
 extern const char *trigger_problem(Relation relation, const char *name, const char *function,
 								   int16 type);
-extern List *find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger);
+extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);
 extern const char *ledger_subject(Relation ledger);
 extern Oid	own_function(const char *schema, const char *function);
 extern char *own_schema(FunctionCallInfo fcinfo);
