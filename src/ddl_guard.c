@@ -693,14 +693,26 @@ guard_start(PG_FUNCTION_ARGS)
 pg_noreturn static void
 refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 {
+	const char *hint = "While the table is governed this has to stay: without it a second fate, or a lost record, would be possible.";
+
+	if (IsA(event->command, DropStmt))
+		hint = "Drop the table with it, or call ungovern first.";
+	else if (problem->traits & ALTERABLE)
+		hint = UNGOVERN_HINT;
+	else if (problem->traits & (OTHER_TRIGGER | DISABLED_TRIGGER))
+		hint = "It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica.";
 	ereport(ERROR,
 			(errcode(ERRCODE_FATE_PROTECTED),
-			 problem->refusal != NULL ? errmsg_internal("%s", problem->refusal) :
+			 problem->traits & OTHER_TRIGGER ?
+			 errmsg("cannot alter the trigger that guards relation \"%s\"",
+					get_rel_name(problem->about)) :
+			 problem->traits & DISABLED_TRIGGER ?
+			 errmsg("cannot disable the trigger that guards relation \"%s\"",
+					get_rel_name(problem->about)) :
 			 errmsg("command would leave governed relation \"%s\" unsound: %s",
 					RelationGetRelationName(relation), problem->text),
 			 errdetail_internal("%s", problems_detail(relation, list_make1(problem->text))),
-			 errhint("%s", IsA(event->command, DropStmt) ?
-					 "Drop the table with it, or call ungovern first." : problem->refusal_hint),
+			 errhint("%s", hint),
 			 errtable(relation)));
 }
 
@@ -789,7 +801,7 @@ was_unsound_anyway(const List *problems)
 
 	foreach(cell, problems)
 	{
-		if (!((Problem *) lfirst(cell))->droppable)
+		if (!(((Problem *) lfirst(cell))->traits & DROPPABLE))
 			return true;
 	}
 	return false;
@@ -818,7 +830,7 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 		const Problem *problem = lfirst(cell);
 
 		if (!(before != NULL && was_there(before, problem)) &&
-			!(creates_trigger && problem->passing))
+			!(creates_trigger && problem->traits & PASSING))
 			refuse_unsound(relation, problem, event);
 	}
 }

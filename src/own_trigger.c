@@ -32,10 +32,6 @@
 #include "compat.h"
 #include "own_trigger.h"
 
-const char *const TRIGGER_MISSING = "is missing";
-const char *const TRIGGER_NOT_ALWAYS = "is no longer ENABLE ALWAYS";
-const char *const TRIGGER_OTHER = "is not the one that govern creates";
-
 /*
  * Returns a text of a function's row in pg_proc, in the current memory
  * context; empty for a null.
@@ -140,32 +136,6 @@ read_guard(Relation relation, GuardTrigger *guard)
 	guard->ledger = pstrdup(trigger->tgargs[2]);
 	guard->graph = pstrdup(trigger->tgargs[3]);
 	return is_own_function(function, "guard_fate");
-}
-
-/*
- * Says what is wrong with one of our triggers, or returns NULL: it must be
- * there, call our function, for the given events (bits of tgtype) and whatever
- * the row or the columns are, and fire always.
- */
-const char *
-trigger_problem(Relation relation, const char *name, const char *function, int16 type)
-{
-	const Trigger *trigger = find_trigger(relation, name);
-
-	if (trigger == NULL)
-		return TRIGGER_MISSING;
-	if (trigger->tgtype != type || trigger->tgqual != NULL || trigger->tgnattr > 0 ||
-		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
-		return TRIGGER_OTHER;
-	/* the relation cache entry may have been rebuilt meanwhile */
-	trigger = find_trigger(relation, name);
-	if (trigger == NULL)
-		return TRIGGER_MISSING;
-	if (trigger->tgenabled == TRIGGER_DISABLED)
-		return "is disabled";
-	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
-		return TRIGGER_NOT_ALWAYS;
-	return NULL;
 }
 
 /* ----------------------------------------------------------------------
