@@ -1143,17 +1143,21 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 /*
  * Looks for the columns of a type, or of one that is made of it (a domain, an
  * array, a range, a composite type), that govern a table.  Everything that uses
- * the type depends on it.
+ * the type depends on it.  Where a column of a row type has come, gone or changed,
+ * keys of that type would be told apart by other values.  InvalidOid is no type.
  */
 static void
 check_type_users(Oid type, bool is_label)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	Relation	depend;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	check_stack_depth();
+	if (!OidIsValid(type))
+		return;
+	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(TypeRelationId));
 	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
@@ -1168,28 +1172,12 @@ check_type_users(Oid type, bool is_label)
 			check_type_users(form->objid, is_label);
 		else if (form->classid == RelationRelationId && form->objsubid > 0)
 		{
-			Oid			row_type = get_rel_type_id(form->objid);
-
 			check_type_column(form->objid, form->objsubid, is_label);
-			if (OidIsValid(row_type))
-				check_type_users(row_type, is_label);
+			check_type_users(get_rel_type_id(form->objid), is_label);
 		}
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
-}
-
-/*
- * Judges a row type, of a table or on its own, of which a column has come, gone
- * or changed: keys of it would be told apart by other values.
- */
-static void
-check_row_type(Oid relid)
-{
-	Oid			type = get_rel_type_id(relid);
-
-	if (OidIsValid(type))
-		check_type_users(type, false);
 }
 
 /*
@@ -1213,7 +1201,7 @@ check_types(const List *touched_oids, const Event *event)
 	foreach(cell, touched_oids)
 	{
 		if (is_locked_by_us(lfirst_oid(cell)))
-			check_row_type(lfirst_oid(cell));
+			check_type_users(get_rel_type_id(lfirst_oid(cell)), false);
 	}
 }
 
@@ -1332,7 +1320,7 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 	List	   *users = NIL;
 	ListCell   *cell;
 
-	check_row_type(relid);
+	check_type_users(get_rel_type_id(relid), false);
 	if (!may_concern_us(relid) || (relation = try_relation_open(relid, AccessShareLock)) == NULL)
 		return;
 	if (!is_unsound_bystander(relation, event))

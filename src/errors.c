@@ -86,16 +86,6 @@ detail_number(StringInfo detail, const char *name, int64 value)
 }
 
 /*
- * Adds a member with true or false.
- */
-static void
-detail_bool(StringInfo detail, const char *name, bool value)
-{
-	detail_name(detail, name);
-	appendStringInfoString(detail, value ? "true" : "false");
-}
-
-/*
  * Adds a member with a moment in ISO 8601, in the session's time zone, as the
  * server's own JSON functions write it.
  */
@@ -200,7 +190,10 @@ refusal_detail(const Refusal *refusal)
 	{
 		detail_text(&detail, "current_state", refusal->current_state);
 		if (refusal->current_state == NULL)
-			detail_bool(&detail, "row_exists", !refusal->is_missing);
+		{
+			detail_name(&detail, "row_exists");
+			appendStringInfoString(&detail, refusal->is_missing ? "false" : "true");
+		}
 	}
 	detail_text(&detail, "new_state", refusal->new_state);
 	if (refusal->key != NULL && refusal->ledger_fate != NULL)

@@ -159,7 +159,7 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 	bool		isnull;
 	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
 	struct varlena *slice;
-	char	   *names[3];
+	char	  **names[] = {&guard->key_column, &guard->state_column, &guard->ledger};
 	char	   *at;
 	char	   *end;
 
@@ -175,12 +175,9 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 
 		if (nul == NULL)
 			return false;
-		names[i] = pstrdup(at);
+		*names[i] = pstrdup(at);
 		at = nul + 1;
 	}
-	guard->key_column = names[0];
-	guard->state_column = names[1];
-	guard->ledger = names[2];
 	guard->graph = NULL;
 	return true;
 }
@@ -310,9 +307,8 @@ ledger_subject(Relation ledger)
 Oid
 own_function(const char *schema, const char *function)
 {
-	List	   *name = list_make1(makeString(pstrdup(schema)));
+	List	   *name = list_make2(makeString(pstrdup(schema)), makeString(pstrdup(function)));
 
-	name = lappend(name, makeString(pstrdup(function)));
 	return LookupFuncName(name, 0, NULL, false);
 }
 

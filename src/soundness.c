@@ -99,8 +99,8 @@ typedef struct Findings
 	Oid			about;			/* the relation that is being looked at */
 	bool		unlocked;		/* in: other relations are looked at without a
 								 * lock */
-	bool		all_partitions; /* in: look at the guards of all, */
-	const List *partitions;		/* or at those of these OIDs */
+	const List *partitions;		/* in: OIDs of those whose guards are looked
+								 * at */
 	Oid			ledger;
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
 	bool		before_trigger; /* does one see its new rows? */
@@ -295,40 +295,6 @@ has_children(Relation relation)
 }
 
 /*
- * Looks at what kind of relation it is; returns false for one that has nothing
- * else to be looked at.
- */
-static bool
-find_kind_problems(Findings *findings, Relation relation)
-{
-	char		relkind = relation->rd_rel->relkind;
-
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-	{
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Govern the table below it.",
-					"it is not a table");
-		return false;
-	}
-	if (IsSystemRelation(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a system catalog");
-	if (RelationUsesLocalBuffers(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
-					"Nobody else can decide on its rows, and nothing of it stays.",
-					"it is a temporary table");
-	if (relation->rd_rel->relispartition)
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
-					"Govern the partitioned table that it belongs to.",
-					"it is a partition");
-	else if (has_superclass(RelationGetRelid(relation)) || has_children(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
-					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
-					"it is an inheritance parent or child");
-	if (is_ledger(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
-	return true;
-}
-
-/*
  * Is a type temporary, or made of one that is?  What is made of it vanishes with
  * the session that created it, and no event trigger is asked.
  */
@@ -461,9 +427,32 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 static void
 find_table_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
-	findings->about = RelationGetRelid(relation);
-	if (!find_kind_problems(findings, relation))
+	Oid			relid = RelationGetRelid(relation);
+	char		relkind = relation->rd_rel->relkind;
+
+	findings->about = relid;
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+	{
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Govern the table below it.",
+					"it is not a table");
 		return;
+	}
+	if (IsSystemRelation(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a system catalog");
+	if (RelationUsesLocalBuffers(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"Nobody else can decide on its rows, and nothing of it stays.",
+					"it is a temporary table");
+	if (relation->rd_rel->relispartition)
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"Govern the partitioned table that it belongs to.",
+					"it is a partition");
+	else if (has_superclass(relid) || has_children(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
+					"it is an inheritance parent or child");
+	if (is_ledger(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
 	find_key_problems(findings, relation, guard->key_column);
 	find_state_problems(findings, relation, guard->state_column, guard->graph);
 }
@@ -546,48 +535,27 @@ find_trigger_problem(Findings *findings, Relation relation, const char *name)
 }
 
 /*
- * Looks at the guard of a partition.
+ * Looks at the guards of those of the partitions that are a table's.
  */
 static void
-find_partition_problems(Findings *findings, Oid relid)
+find_partition_problems(Findings *findings, Relation relation)
 {
-	Relation	partition = look_at(findings, relid);
-
-	if (partition == NULL)
-		return;
-	find_trigger_problem(findings, partition, GUARD_TRIGGER);
-	if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
-					"partition \"%s\" is a foreign table", RelationGetRelationName(partition));
-	look_away(findings, partition);
-}
-
-/*
- * Looks at the triggers of a table and at the guards of those of its partitions
- * that are to be looked at.
- */
-static void
-find_guard_problems(Findings *findings, Relation relation)
-{
-	Oid			relid = RelationGetRelid(relation);
 	ListCell   *cell;
 
-	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER);
-	find_trigger_problem(findings, relation, GUARD_TRIGGER);
 	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
-	if (findings->all_partitions)
-	{
-		foreach(cell, find_all_inheritors(relid, NoLock, NULL))
-		{
-			if (lfirst_oid(cell) != relid)
-				find_partition_problems(findings, lfirst_oid(cell));
-		}
-	}
 	foreach(cell, findings->partitions)
 	{
-		if (list_member_oid(partition_ancestors(lfirst_oid(cell)), relid))
-			find_partition_problems(findings, lfirst_oid(cell));
+		Relation	partition;
+
+		if (!list_member_oid(partition_ancestors(lfirst_oid(cell)), RelationGetRelid(relation)) ||
+			(partition = look_at(findings, lfirst_oid(cell))) == NULL)
+			continue;
+		find_trigger_problem(findings, partition, GUARD_TRIGGER);
+		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
+						"partition \"%s\" is a foreign table", RelationGetRelationName(partition));
+		look_away(findings, partition);
 	}
 }
 
@@ -782,13 +750,9 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 		return;
 	}
 	find_table_problems(findings, relation, &guard);
-	if (partition == NULL)
-		find_guard_problems(findings, relation);
-	else
-	{
-		find_trigger_problem(findings, relation, TRUNCATE_TRIGGER);
-		find_trigger_problem(findings, partition, GUARD_TRIGGER);
-	}
+	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER);
+	find_trigger_problem(findings, partition == NULL ? relation : partition, GUARD_TRIGGER);
+	find_partition_problems(findings, relation);
 	find_ledger_problems(findings, relation, &guard);
 }
 
@@ -798,8 +762,9 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 List *
 governed_problems(Relation relation)
 {
-	Findings	findings = {.all_partitions = true};
+	Findings	findings = {0};
 
+	findings.partitions = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
 	find_all_problems(&findings, relation, NULL);
 	return findings.problems;
 }
