@@ -229,17 +229,20 @@ ddl_guard_init(void)
 	RegisterSubXactCallback(end_subtransaction, NULL);
 }
 
+/* The weakest lock that a command takes on a relation that it changes */
+#define CHANGING_LOCK ShareUpdateExclusiveLock
+
 /*
- * Does this transaction hold such a lock on a relation as a command that changes
- * it takes?  One that is not locked is not even opened: others may be changing it.
+ * Does this transaction hold that lock on a relation, or a stronger one?  What is
+ * not locked is not even opened: others may be changing it.
  */
 static bool
-is_locked_by_us(Oid relid)
+is_locked_by_us(Oid relid, LOCKMODE weakest)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_RELATION(tag, IsSharedRelation(relid) ? InvalidOid : MyDatabaseId, relid);
-	for (LOCKMODE mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
+	for (LOCKMODE mode = weakest; mode <= AccessExclusiveLock; mode++)
 	{
 		if (holds_lock(&tag, mode))
 			return true;
@@ -985,7 +988,7 @@ judge_touched(List *tables, Oid relid, const List *altered, const Event *event)
 	Relation	relation;
 	ListCell   *cell;
 
-	if (!may_concern_us(relid) || !is_locked_by_us(relid) ||
+	if (!may_concern_us(relid) || !is_locked_by_us(relid, CHANGING_LOCK) ||
 		(relation = RelationIdGetRelation(relid)) == NULL)
 		return tables;
 	tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
@@ -1014,10 +1017,10 @@ check_attached(const List *touched_oids, const Event *event)
 		Relation	relation;
 
 		if (!may_concern_us(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)) ||
-			!is_locked_by_us(lfirst_oid(cell)) ||
+			!is_locked_by_us(lfirst_oid(cell), AccessExclusiveLock) ||
 			(relation = RelationIdGetRelation(lfirst_oid(cell))) == NULL)
 			continue;
-		if (CheckRelationLockedByMe(relation, AccessExclusiveLock, false) && has_guard(relation))
+		if (has_guard(relation))
 			attached = lappend_oid(attached, lfirst_oid(cell));
 		RelationClose(relation);
 	}
@@ -1200,7 +1203,7 @@ check_types(const List *touched_oids, const Event *event)
 		return;
 	foreach(cell, touched_oids)
 	{
-		if (is_locked_by_us(lfirst_oid(cell)))
+		if (is_locked_by_us(lfirst_oid(cell), CHANGING_LOCK))
 			check_type_users(get_rel_type_id(lfirst_oid(cell)), false);
 	}
 }

@@ -229,25 +229,26 @@ report_concurrent_modification(const Refusal *refusal)
 		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
 					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found it deleted",
 							  refusal->key, relation, refusal->expected_state));
-	if (found == NULL)
+	else if (found == NULL)
 		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
 					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found null",
 							  refusal->key, relation, refusal->expected_state),
 					   errhint("Nothing was changed. No row gets a null state under the guard. SELECT * FROM verify_fates(%s), as the owner of the relation, lists the rows that have one.",
 							   quote_literal_cstr(qualified_name(refusal->relation))));
-	if (strcmp(found, refusal->expected_state) == 0 && !refusal->is_fated)
+	else if (strcmp(found, refusal->expected_state) == 0 && !refusal->is_fated)
 		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
 					   errmsg("concurrent modification of row \"%s\" of relation \"%s\", which is in state \"%s\"",
 							  refusal->key, relation, found),
 					   IsolationUsesXactSnapshot() ?
 					   errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again.") :
 					   errhint("Nothing was changed. The row was changed while the call ran, and was not in the expected state when it was to be updated: read it again and decide anew."));
-	report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
-				   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
-						  refusal->key, relation, refusal->expected_state, found),
-				   refusal->is_fated ?
-				   errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.", found) :
-				   errhint("Nothing was changed. Read the row again and decide on the state that it has now."));
+	else
+		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
+					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
+							  refusal->key, relation, refusal->expected_state, found),
+					   refusal->is_fated ?
+					   errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.", found) :
+					   errhint("Nothing was changed. Read the row again and decide on the state that it has now."));
 }
 
 /*
