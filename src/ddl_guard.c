@@ -84,6 +84,10 @@ PG_FUNCTION_INFO_V1(guard_start);
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
 
+/* What is advised where something has to stay as long as a table is governed */
+#define UNGOVERN_HINT \
+	"Call ungovern, alter the table and its ledger, and govern again."
+
 /* A governed table that a command names, or whose ledger it names, before it */
 typedef struct Before
 {

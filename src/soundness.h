@@ -41,11 +41,8 @@ typedef struct LedgerColumn
 #define LEDGER_COLUMNS 5
 extern const LedgerColumn ledger_columns[LEDGER_COLUMNS];
 
-/* What is advised where something has to stay as long as a table is governed */
-#define UNGOVERN_HINT \
-	"Call ungovern, alter the table and its ledger, and govern again."
-
 extern bool is_ledger_column(const char *column);
+
 extern bool has_key_index(Relation relation, const char *column, Oid except);
 extern Oid	key_base_type(Form_pg_attribute key, int32 *typmod);
 
