@@ -47,8 +47,8 @@
 #endif
 
 /*
- * Is a column of a relation's descriptor declared not null?  From 18 on such a
- * constraint may not have been validated.
+ * Whether a column of a relation's descriptor is declared not null.  From 18 on
+ * such a constraint may not have been validated.
  */
 #if PG_VERSION_NUM >= 180000
 #define column_is_not_null(desc, attno) \

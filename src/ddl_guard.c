@@ -22,7 +22,7 @@
  * has no other problem.  Only a plain CREATE TRIGGER is forgiven what a restore does
  * in the commands that follow it.
  *
- * Beside that, some commands are refused although a table is sound after them:
+ * Besides, some commands are refused although a table is sound after them:
  * those that write another key or state into its rows (ALTER COLUMN TYPE), or
  * that give it another ledger.
  *
@@ -107,9 +107,9 @@ typedef struct Watch
 {
 	struct Watch *outer;
 	int			nest_level;		/* of the subtransaction that it runs in */
-	bool		is_altering;	/* is it, or an outer one, an ALTER TABLE? */
+	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
-	bool		dropped;		/* has it dropped something? */
+	bool		dropped;		/* it has dropped something */
 } Watch;
 
 static Watch *watch = NULL;		/* the innermost one */
@@ -135,7 +135,7 @@ typedef struct Event
 static Oid *touched = NULL;
 static int	ntouched = 0;
 static int	touched_capacity = 0;
-static bool touched_lost = false;	/* was there no memory for some? */
+static bool touched_lost = false;	/* there was no memory for some */
 
 /*
  * Sorts what was touched and drops the repetitions.
@@ -237,8 +237,8 @@ ddl_guard_init(void)
 #define CHANGING_LOCK ShareUpdateExclusiveLock
 
 /*
- * Does this transaction hold that lock on a relation, or a stronger one?  What is
- * not locked is not even opened: others may be changing it.
+ * Returns whether this transaction holds that lock on a relation, or a stronger
+ * one.  What is not locked is not even opened: others may be changing it.
  */
 static bool
 is_locked_by_us(Oid relid, LOCKMODE weakest)
@@ -255,8 +255,8 @@ is_locked_by_us(Oid relid, LOCKMODE weakest)
 }
 
 /*
- * Could the relation, which may be gone, have one of our triggers?  Only tables
- * do, and it costs no more than a look into the system cache to tell.
+ * Returns whether the relation, which may be gone, could have one of our triggers.
+ * Only tables do, and it costs no more than a look into the system cache to tell.
  */
 static bool
 may_concern_us(Oid relid)
@@ -289,7 +289,7 @@ tables_naming(Relation ledger, const Event *event)
 }
 
 /*
- * Does a table that names a ledger, of that owner, use it?
+ * Returns whether a table that names a ledger, of that owner, uses it.
  *
  * Whoever may create tables beside a ledger can give one a guard that names
  * it; what belongs to roles that have nothing to do with each other is no use.
@@ -724,7 +724,7 @@ refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 }
 
 /*
- * Was there such a problem before the command?
+ * Returns whether there was such a problem before the command.
  */
 static bool
 was_there(const Before *before, const Problem *problem)
@@ -798,8 +798,8 @@ check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 }
 
 /*
- * Is among the problems of a table, which the command did not name, one that the
- * drop of something else does not leave?  Then it assigned no fates before.
+ * Returns whether a table, which the command did not name, has a problem that the
+ * drop of something else does not leave.  Then it assigned no fates before.
  */
 static bool
 was_unsound_anyway(const List *problems)
@@ -884,8 +884,8 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
  */
 
 /*
- * Does a trigger that calls one of our functions have the name that govern
- * gives it?
+ * Returns whether a trigger, if it calls one of our functions, has the name that
+ * govern gives it.
  */
 static bool
 has_own_name(const Trigger *trigger)
@@ -920,7 +920,8 @@ check_trigger_names(Relation relation)
 }
 
 /*
- * Has an ALTER TABLE a subcommand of that kind, on that column (NULL: on any)?
+ * Returns whether a command is an ALTER TABLE with a subcommand of that kind, on
+ * that column (NULL: on any).
  */
 static bool
 has_subcommand(Node *command, AlterTableType subtype, const char *column)
@@ -941,9 +942,9 @@ has_subcommand(Node *command, AlterTableType subtype, const char *column)
 }
 
 /*
- * Does an ALTER TABLE write other values into a column (NULL: any): by giving it
- * another type, which may come with any expression, or by another expression of
- * a generated one?
+ * Returns whether a command is an ALTER TABLE that writes other values into a
+ * column (NULL: any): by giving it another type, which may come with any expression,
+ * or by another expression of a generated one.
  */
 static bool
 rewrites_column(Node *command, const char *column)
@@ -1293,9 +1294,9 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 }
 
 /*
- * Does what is dropped from a governed table by CASCADE matter no more, since it
- * assigned no fates before?  Or whoever makes a table with a guard and no ledger
- * could keep others from dropping their types.
+ * Returns whether what is dropped from a governed table by CASCADE matters no more,
+ * since the table assigned no fates before.  Otherwise, whoever makes a table with
+ * a guard and no ledger could keep others from dropping their types.
  */
 static bool
 is_unsound_bystander(Relation relation, const Event *event)

@@ -393,11 +393,11 @@ get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 /*
- * Is it the error by which the server refuses, above READ COMMITTED, to update
- * or lock a row that has changed since the transaction's snapshot?  Other
- * errors have the same SQLSTATE; the message tells them apart, whatever
- * language it is shown in.  One that comes from another node has no message_id
- * of its own, only its text.
+ * Returns whether it is the error by which the server refuses, above READ
+ * COMMITTED, to update or lock a row that has changed since the transaction's
+ * snapshot.  Other errors have the same SQLSTATE; the message tells them apart,
+ * whatever language it is shown in.  One that comes from another node has no
+ * message_id of its own, only its text.
  */
 bool
 is_row_conflict(const ErrorData *error)

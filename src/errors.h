@@ -53,7 +53,7 @@ typedef struct Refusal
 	const char *current_state;	/* NULL if it is null or there is no row */
 	bool		is_missing;		/* there is no row */
 	const char *new_state;
-	bool		is_fated;		/* is current_state a fate? */
+	bool		is_fated;		/* current_state is a fate */
 	const char **allowed;		/* where current_state leads */
 	int			nallowed;		/* -1: which does not matter */
 	const char *ledger_fate;	/* the fate that the ledger alone holds, or

@@ -45,9 +45,9 @@ get_function_text(HeapTuple function, AttrNumber attribute)
 }
 
 /*
- * Is the function the one that this module offers under that symbol?  Only a
- * superuser can create a function in C, so the symbol and the library's name
- * tell, whatever schema the extension is in.
+ * Returns whether the function is the one that this module offers under that
+ * symbol.  Only a superuser can create a function in C, so the symbol and the
+ * library's name tell, whatever schema the extension is in.
  */
 bool
 is_own_function(Oid function, const char *symbol)
@@ -87,7 +87,8 @@ find_trigger(Relation relation, const char *name)
 }
 
 /*
- * Has the relation a trigger of that name that calls that function of ours?
+ * Returns whether the relation has a trigger of that name that calls that
+ * function of ours.
  */
 static bool
 has_own_trigger(Relation relation, const char *name, const char *function)
@@ -98,7 +99,8 @@ has_own_trigger(Relation relation, const char *name, const char *function)
 }
 
 /*
- * Has the relation a guard trigger?  It is governed then, whatever that says.
+ * Returns whether the relation has a guard trigger.  It is governed then,
+ * whatever that says.
  */
 bool
 has_guard(Relation relation)
@@ -107,7 +109,7 @@ has_guard(Relation relation)
 }
 
 /*
- * Is the relation a ledger?  The trigger that guards it says so.
+ * Returns whether the relation is a ledger: the trigger that guards it says so.
  */
 bool
 is_ledger(Relation relation)

@@ -18,7 +18,7 @@ bool		petition_cas_allow_unguard = false;
 bool		petition_cas_own_ddl = false;
 bool		petition_cas_altering_table = false;
 
-/* Is session_init at work? */
+/* session_init is at work */
 static bool loading = false;
 
 /*

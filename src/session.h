@@ -17,10 +17,10 @@ extern char *petition_cas_actor;
 /* petition_cas.allow_unguard */
 extern bool petition_cas_allow_unguard;
 
-/* Is the DDL that is being executed ours?  Set around it by govern.c alone. */
+/* The DDL that is being executed is ours.  Set around it by govern.c alone. */
 extern bool petition_cas_own_ddl;
 
-/* Is an ALTER TABLE running, in whose midst this is?  Set by ddl_guard.c alone. */
+/* An ALTER TABLE is running, and this in its midst.  Set by ddl_guard.c alone. */
 extern bool petition_cas_altering_table;
 
 extern void session_init(void);

@@ -80,7 +80,7 @@ const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
 };
 
 /*
- * Is it the name of a column that every ledger has, apart from the key?
+ * Returns whether every ledger has a column of that name, apart from the key.
  */
 bool
 is_ledger_column(const char *column)
@@ -104,7 +104,7 @@ typedef struct Findings
 								 * at */
 	Oid			ledger;
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
-	bool		before_trigger; /* does one see its new rows? */
+	bool		before_trigger; /* one sees its new rows */
 	List	   *watched;		/* OIDs of all that this rests on */
 } Findings;
 
@@ -221,8 +221,8 @@ first_oid(HeapTuple index, AttrNumber attribute)
 }
 
 /*
- * Is the index, given by its row in pg_index, a valid, immediate, total unique
- * index on that column alone, by the column type's own equality?
+ * Returns whether an index, given by its row in pg_index, is a valid, immediate,
+ * total unique index on that column alone, by the column type's own equality.
  */
 static bool
 is_key_index(HeapTuple index, Form_pg_attribute key)
@@ -269,8 +269,8 @@ key_indexes(Relation relation, const char *column)
 }
 
 /*
- * Has the relation a column of that name that is a key, by an index other than
- * the one excepted (InvalidOid: by any)?
+ * Returns whether the relation has a column of that name that is a key, by an
+ * index other than the one excepted (InvalidOid: by any).
  */
 bool
 has_key_index(Relation relation, const char *column, Oid except)
@@ -284,8 +284,8 @@ has_key_index(Relation relation, const char *column, Oid except)
  */
 
 /*
- * Has the relation an inheritance child, of whatever kind?  A partitioned
- * table's partitions are none.
+ * Returns whether the relation has an inheritance child, of whatever kind.  A
+ * partitioned table's partitions are none.
  */
 static bool
 has_children(Relation relation)
@@ -296,8 +296,8 @@ has_children(Relation relation)
 }
 
 /*
- * Is a type temporary, or made of one that is?  What is made of it vanishes with
- * the session that created it, and no event trigger is asked.
+ * Returns whether a type is temporary, or made of one that is.  What is made of
+ * it vanishes with the session that created it, and no event trigger is asked.
  */
 static bool
 is_temporary(Oid type)
@@ -878,9 +878,9 @@ find_user_triggers(Findings *findings, Relation ledger)
 }
 
 /*
- * Could a locked ledger run code that govern has not put there, when a row is
- * written: of a trigger, a rule, a default, a constraint or an index?  A column
- * more counts too: it may be of a domain with a constraint.
+ * Returns whether a locked ledger could run code that govern has not put there,
+ * when a row is written: of a trigger, a rule, a default, a constraint or an index.
+ * An additional column counts too: it may be of a domain with a constraint.
  */
 bool
 has_user_code(Relation ledger)
@@ -1074,10 +1074,10 @@ judge(Governed *governed, Relation relation)
 }
 
 /*
- * May a governed relation, whose ledger that is, be given a fate?  Looked at
- * just the first time, and again after an invalidation of what it rests on.  An
- * unsound one is looked at each time: nobody has to wait for his repair to be
- * noticed.
+ * Returns whether a governed relation, whose ledger that is, may be given a fate.
+ * It is looked at just the first time, and again after an invalidation of what
+ * that rests on.  An unsound one is looked at each time: nobody has to wait for
+ * his repair to be noticed.
  */
 static bool
 is_sound_with(Governed *governed, Relation relation, Oid ledger)
@@ -1088,7 +1088,7 @@ is_sound_with(Governed *governed, Relation relation, Oid ledger)
 }
 
 /*
- * May a governed relation be given a fate?
+ * Returns whether a governed relation may be given a fate.
  */
 bool
 is_sound(Governed *governed, Relation relation)
