@@ -312,16 +312,16 @@ uses_ledger_of(Oid table, Oid owner)
 static List *
 tables_using(Relation ledger, Oid except, const Event *event)
 {
-	List	   *users = NIL;
+	List	   *tables = NIL;
 	ListCell   *cell;
 
 	foreach(cell, tables_naming(ledger, event))
 	{
 		if (lfirst_oid(cell) != except &&
 			uses_ledger_of(lfirst_oid(cell), ledger->rd_rel->relowner))
-			users = lappend_oid(users, lfirst_oid(cell));
+			tables = lappend_oid(tables, lfirst_oid(cell));
 	}
-	return users;
+	return tables;
 }
 
 /*
