@@ -1364,22 +1364,17 @@ check_dropped(uint64 row, const Event *event)
 	bool		is_trigger = strcmp(type, "trigger") == 0;
 	Datum		address = result_value(row, 3);
 	Datum	   *names;
-	bool	   *nulls;
 	int			count;
 	char	   *texts[3];		/* schema, relation, and its own name */
 
 	if ((!is_trigger && !pg_str_endswith(type, " column")) || DatumGetPointer(address) == NULL)
 		return;
 	deconstruct_array(DatumGetArrayTypeP(address), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &count);
+					  &names, NULL, &count);
 	if (count != lengthof(texts))
 		return;
 	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			return;
 		texts[i] = TextDatumGetCString(names[i]);
-	}
 	if (!is_trigger)
 		check_lost_column(DatumGetObjectId(result_value(row, 1)), texts[2], event);
 	else if (strncmp(texts[2], "petition_cas_", strlen("petition_cas_")) == 0)

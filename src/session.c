@@ -87,20 +87,12 @@ session_init(void)
 	DefineCustomStringVariable("petition_cas.actor",
 							   "Who is recorded in the ledger as having assigned a fate.",
 							   "When empty, the session's user is.",
-							   &petition_cas_actor,
-							   "",
-							   PGC_USERSET,
-							   0,
-							   check_actor, NULL, NULL);
+							   &petition_cas_actor, "", PGC_USERSET, 0, check_actor, NULL, NULL);
 
 	DefineCustomBoolVariable("petition_cas.allow_unguard",
 							 "Lets DDL weaken governed tables.",
 							 "For pg_restore --clean and emergencies; verify_fates tells what was weakened.",
-							 &petition_cas_allow_unguard,
-							 false,
-							 PGC_SUSET,
-							 0,
-							 NULL, NULL, NULL);
+							 &petition_cas_allow_unguard, false, PGC_SUSET, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("petition_cas");
 	loading = false;

@@ -838,11 +838,12 @@ find_all_rights(Findings *findings, Relation ledger)
 	/* 0 stands for the ledger as a whole */
 	for (AttrNumber attno = 0; attno <= RelationGetNumberOfAttributes(ledger); attno++)
 	{
-		HeapTuple	tuple = attno == 0 ? SearchSysCache1(RELOID, relid) :
-		SearchSysCache2(ATTNUM, relid, Int16GetDatum(attno));
+		HeapTuple	tuple;
 		bool		isnull;
 		Datum		acl;
 
+		tuple = attno == 0 ? SearchSysCache1(RELOID, relid) :
+			SearchSysCache2(ATTNUM, relid, Int16GetDatum(attno));
 		if (!HeapTupleIsValid(tuple))
 			continue;
 		acl = attno == 0 ? SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull) :
@@ -906,9 +907,10 @@ has_user_code(Relation ledger)
 	foreach(cell, RelationGetIndexList(ledger))
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		bool		has_code = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		bool		has_code;
 
+		has_code = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 		index_close(index, AccessShareLock);
 		if (has_code)
 			return true;
