@@ -34,9 +34,21 @@
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid))
 #endif
 
+/* 17 asks whether a stronger lock counts too. */
+#if PG_VERSION_NUM >= 170000
+#define holds_lock(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define holds_lock(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* 17 can give a generated column another expression. */
+#if PG_VERSION_NUM < 170000
+#define AT_SetExpression ((AlterTableType) -1)
+#endif
+
 /*
- * Is a column of a relation's descriptor declared not null?  From 18 on such a
- * constraint may not have been validated.
+ * Whether a column of a relation's descriptor is declared not null.  From 18 on
+ * such a constraint may not have been validated.
  */
 #if PG_VERSION_NUM >= 180000
 #define column_is_not_null(desc, attno) \

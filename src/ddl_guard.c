@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * ddl_guard.c
- *	  The event triggers that keep DDL from weakening a governed table.
+ *	  The event triggers: they judge commands (DDL) on governed tables, as the
+ *	  guard (guard.c) judges rows.
  *
  * This is a courtesy that comes early: whatever gets through here, the guard
  * judges a table before it gives it a fate (soundness.c).
@@ -21,7 +22,7 @@
  * has no other problem.  Only a plain CREATE TRIGGER is forgiven what a restore does
  * in the commands that follow it.
  *
- * Beside that, some commands are refused although a table is sound after them:
+ * Besides, some commands are refused although a table is sound after them:
  * those that write another key or state into its rows (ALTER COLUMN TYPE), or
  * that give it another ledger.
  *
@@ -55,7 +56,9 @@
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
+#include "common/string.h"
 #include "executor/spi.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
@@ -75,15 +78,27 @@
 #include "govern.h"
 #include "governed.h"
 #include "ledger.h"
-#include "petition_cas.h"
+#include "session.h"
 #include "soundness.h"
 
 PG_FUNCTION_INFO_V1(guard_start);
 PG_FUNCTION_INFO_V1(guard_ddl);
 PG_FUNCTION_INFO_V1(guard_drop);
 
-#define COLUMN_KEPT \
-	"cannot alter the type of the key or state column of governed relation \"%s\""
+/* What is advised where something has to stay as long as a table is governed */
+#define UNGOVERN_HINT \
+	"Call ungovern, alter the table and its ledger, and govern again."
+
+/* A governed table that a command names, or whose ledger it names, before it */
+typedef struct Before
+{
+	Oid			relid;			/* the topmost one, of a partitioned table */
+	bool		counts;			/* false: its ledger is somebody else's */
+	Oid			owner;
+	Oid			ledger;
+	char	   *guard;			/* what its guard says */
+	List	   *problems;		/* Problems */
+} Before;
 
 /*
  * A command that is running, between its two event triggers; in the top
@@ -93,9 +108,9 @@ typedef struct Watch
 {
 	struct Watch *outer;
 	int			nest_level;		/* of the subtransaction that it runs in */
-	bool		is_altering;	/* is it an ALTER TABLE? */
+	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
-	bool		dropped;		/* has it dropped something? */
+	bool		dropped;		/* it has dropped something */
 } Watch;
 
 static Watch *watch = NULL;		/* the innermost one */
@@ -120,17 +135,8 @@ typedef struct Event
  */
 static Oid *touched = NULL;
 static int	ntouched = 0;
-static int	touched_room = 0;
-static bool touched_lost = false;	/* was there no memory for some? */
-
-static int
-compare_oids(const void *a, const void *b)
-{
-	Oid			one = *(const Oid *) a;
-	Oid			other = *(const Oid *) b;
-
-	return one < other ? -1 : one > other;
-}
+static int	touched_capacity = 0;
+static bool touched_lost = false;	/* there was no memory for some */
 
 /*
  * Sorts what was touched and drops the repetitions.
@@ -138,15 +144,8 @@ compare_oids(const void *a, const void *b)
 static void
 sort_touched(void)
 {
-	int			distinct = 0;
-
-	qsort(touched, ntouched, sizeof(Oid), compare_oids);
-	for (int i = 0; i < ntouched; i++)
-	{
-		if (i == 0 || touched[i] != touched[distinct - 1])
-			touched[distinct++] = touched[i];
-	}
-	ntouched = distinct;
+	qsort(touched, ntouched, sizeof(Oid), oid_cmp);
+	ntouched = qunique(touched, ntouched, sizeof(Oid), oid_cmp);
 }
 
 /*
@@ -158,71 +157,107 @@ note_touched(Datum arg, Oid relid)
 {
 	if (watch == NULL || !OidIsValid(relid) || (ntouched > 0 && touched[ntouched - 1] == relid))
 		return;
-	if (ntouched == touched_room)
+	if (ntouched == touched_capacity)
 		sort_touched();
-	if (ntouched > touched_room / 2 || touched == NULL)
+	if (ntouched > touched_capacity / 2 || touched == NULL)
 	{
-		int			room = Max(64, touched_room * 2);
-		Oid		   *more = MemoryContextAllocExtended(TopMemoryContext, room * sizeof(Oid),
+		int			capacity = Max(64, touched_capacity * 2);
+		Oid		   *more = MemoryContextAllocExtended(TopMemoryContext, capacity * sizeof(Oid),
 													  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
 		if (more != NULL)
 		{
-			if (ntouched > 0)
-				memcpy(more, touched, ntouched * sizeof(Oid));
 			if (touched != NULL)
+			{
+				memcpy(more, touched, ntouched * sizeof(Oid));
 				pfree(touched);
+			}
 			touched = more;
-			touched_room = room;
+			touched_capacity = capacity;
 		}
 	}
-	if (ntouched == touched_room)
+	if (ntouched == touched_capacity)
 		touched_lost = true;
 	else
 		touched[ntouched++] = relid;
 }
 
 /*
- * Forgets what was touched.
+ * Makes a command the innermost one that is watched; NULL: none is.
  */
 static void
-forget_touched(void)
+set_watch(Watch *innermost)
 {
+	watch = innermost;
+	petition_cas_altering_table = watch != NULL && watch->is_altering;
+	if (watch != NULL)
+		return;
 	touched_lost = false;
 	ntouched = 0;
-	if (touched_room > 4096)
+	if (touched_capacity > 4096)
 	{
 		pfree(touched);
 		touched = NULL;
-		touched_room = 0;
+		touched_capacity = 0;
 	}
 }
 
 /*
- * Does this transaction hold such a lock on a relation as a command that changes
- * it takes?  One that is not locked is not even opened: others may be changing it.
+ * At the end of a transaction no command is running.
+ */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	set_watch(NULL);
+}
+
+/*
+ * Nor are those that a subtransaction ran that is rolled back.
+ */
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (watch != NULL && watch->nest_level >= GetCurrentTransactionNestLevel())
+		set_watch(watch->outer);
+}
+
+/*
+ * Sets up what the event triggers need; called once, when the module is loaded.
+ */
+void
+ddl_guard_init(void)
+{
+	CacheRegisterRelcacheCallback(note_touched, (Datum) 0);
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+}
+
+/* The weakest lock that a command takes on a relation that it changes */
+#define CHANGING_LOCK ShareUpdateExclusiveLock
+
+/*
+ * Returns whether this transaction holds that lock on a relation, or a stronger
+ * one.  What is not locked is not even opened: others may be changing it.
  */
 static bool
-is_locked_by_us(Oid relid)
+is_locked_by_us(Oid relid, LOCKMODE weakest)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_RELATION(tag, IsSharedRelation(relid) ? InvalidOid : MyDatabaseId, relid);
-	for (LOCKMODE mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
+	for (LOCKMODE mode = weakest; mode <= AccessExclusiveLock; mode++)
 	{
-#if PG_VERSION_NUM >= 170000
-		if (LockHeldByMe(&tag, mode, false))
-#else
-		if (LockHeldByMe(&tag, mode))
-#endif
+		if (holds_lock(&tag, mode))
 			return true;
 	}
 	return false;
 }
 
 /*
- * Could the relation, which may be gone, have one of our triggers?  Only tables
- * do, and it costs no more than a look into the system cache to tell.
+ * Returns whether the relation, which may be gone, could have one of our triggers.
+ * Only tables do, and it costs no more than a look into the system cache to tell.
  */
 static bool
 may_concern_us(Oid relid)
@@ -238,139 +273,56 @@ may_concern_us(Oid relid)
 }
 
 /* ----------------------------------------------------------------------
- * Tables as they were before a command
+ * Tables and ledgers
  * ----------------------------------------------------------------------
  */
-
-/* A governed table that a command names, or whose ledger it names */
-typedef struct Before
-{
-	Oid			relid;			/* the topmost one, of a partitioned table */
-	Oid			named;			/* what the command names of it */
-	bool		counts;			/* false: its ledger is somebody else's */
-	Oid			owner;
-	Oid			ledger;
-	char	   *guard;			/* what its guard says */
-	List	   *problems;		/* Problems */
-} Before;
-
-/*
- * Ends the watch over the innermost command.
- */
-static void
-end_watch(void)
-{
-	if (watch != NULL)
-		watch = watch->outer;
-	if (watch == NULL)
-		forget_touched();
-}
-
-/*
- * At the end of a transaction no command is running.
- */
-static void
-end_transaction(XactEvent event, void *arg)
-{
-	watch = NULL;
-	forget_touched();
-}
-
-/*
- * Nor are those that a subtransaction ran that is rolled back.
- */
-static void
-end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	if (event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	while (watch != NULL && watch->nest_level >= GetCurrentTransactionNestLevel())
-		end_watch();
-}
-
-/*
- * Is an ALTER TABLE running in this backend, in whose midst this is called?
- */
-bool
-is_altering_table(void)
-{
-	for (const Watch *running = watch; running != NULL; running = running->outer)
-	{
-		if (running->is_altering)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Sets up what the event triggers need; called once, when the module is loaded.
- */
-void
-ddl_guard_init(void)
-{
-	CacheRegisterRelcacheCallback(note_touched, (Datum) 0);
-	RegisterXactCallback(end_transaction, NULL);
-	RegisterSubXactCallback(end_subtransaction, NULL);
-}
-
-/*
- * Has one of two roles, which may be the same, been granted the other?  That a
- * superuser may act as anybody relates him to nobody.
- */
-static bool
-are_related(Oid role, Oid other)
-{
-	return is_member_of_role_nosuper(role, other) || is_member_of_role_nosuper(other, role);
-}
-
-/*
- * Returns the OID of the function guard_fate.
- */
-static Oid
-guard_fate_function(const Event *event)
-{
-	return own_function(get_namespace_name(get_func_namespace(event->function)), "guard_fate");
-}
 
 /*
  * Returns the governed tables whose guards name a ledger, whoever has them.
  */
 static List *
-tables_that_name(Relation ledger, const Event *event)
+tables_naming(Relation ledger, const Event *event)
 {
-	return find_ledger_users(guard_fate_function(event), RelationGetNamespace(ledger),
-							 RelationGetRelationName(ledger));
+	const char *schema = get_namespace_name(get_func_namespace(event->function));
+
+	return tables_naming_ledger(own_function(schema, "guard_fate"), RelationGetNamespace(ledger),
+								RelationGetRelationName(ledger));
 }
 
 /*
- * Is a table that names a ledger, of that owner, a user of it?
+ * Returns whether a table that names a ledger, of that owner, uses it.
  *
  * Whoever may create tables beside a ledger can give one a guard that names
  * it; what belongs to roles that have nothing to do with each other is no use.
- * Owners who are related count, since one could give the other the table, alter
- * the ledger and take the table back.
+ * Owners of whom one has been granted the other count, since one could give the
+ * other the table, alter the ledger and take the table back.  That a superuser may
+ * act as anybody relates him to nobody.
  */
 static bool
-is_user(Oid table, Oid owner)
+uses_ledger_of(Oid table, Oid owner)
 {
-	return are_related(relation_owner(table), owner);
+	Oid			role = relation_owner(table);
+
+	return is_member_of_role_nosuper(role, owner) || is_member_of_role_nosuper(owner, role);
 }
 
 /*
- * Returns the governed tables that use a ledger.
+ * Returns the governed tables that use a ledger, but not that one (InvalidOid:
+ * all).
  */
 static List *
-ledger_users(Relation ledger, const Event *event)
+tables_using(Relation ledger, Oid except, const Event *event)
 {
-	List	   *users = NIL;
+	List	   *tables = NIL;
 	ListCell   *cell;
 
-	foreach(cell, tables_that_name(ledger, event))
+	foreach(cell, tables_naming(ledger, event))
 	{
-		if (is_user(lfirst_oid(cell), ledger->rd_rel->relowner))
-			users = lappend_oid(users, lfirst_oid(cell));
+		if (lfirst_oid(cell) != except &&
+			uses_ledger_of(lfirst_oid(cell), ledger->rd_rel->relowner))
+			tables = lappend_oid(tables, lfirst_oid(cell));
 	}
-	return users;
+	return tables;
 }
 
 /*
@@ -397,22 +349,30 @@ governed_tables_of(Relation relation, const Event *event)
 {
 	if (has_guard(relation))
 		return list_make1_oid(governed_root(relation));
-	if (is_ledger(relation))
-		return ledger_users(relation, event);
-	return NIL;
+	return is_ledger(relation) ? tables_using(relation, InvalidOid, event) : NIL;
 }
 
 /*
- * Returns the OID of the ledger that a governed table uses, or InvalidOid.
+ * Returns what the guard of a table says as one text, and the OID of the ledger
+ * that it names, if there is one.  NULL and InvalidOid: it has no guard.
  */
-static Oid
-used_ledger(Relation relation)
+static char *
+guard_text(Relation relation, Oid *ledger)
 {
 	GuardTrigger guard;
 
-	return read_guard(relation, &guard) ?
-		get_relname_relid(guard.ledger, RelationGetNamespace(relation)) : InvalidOid;
+	*ledger = InvalidOid;
+	if (!read_guard(relation, &guard))
+		return NULL;
+	*ledger = get_relname_relid(guard.ledger, RelationGetNamespace(relation));
+	return psprintf("%s\n%s\n%s\n%s", guard.key_column, guard.state_column, guard.ledger,
+					guard.graph);
 }
+
+/* ----------------------------------------------------------------------
+ * Tables as they were before a command
+ * ----------------------------------------------------------------------
+ */
 
 /*
  * Returns what is known of a table as it was before the command, or NULL.
@@ -426,26 +386,10 @@ find_before(Oid relid, const Event *event)
 		return NULL;
 	foreach(cell, event->watch->befores)
 	{
-		Before	   *before = lfirst(cell);
-
-		if (before->relid == relid)
-			return before;
+		if (((Before *) lfirst(cell))->relid == relid)
+			return lfirst(cell);
 	}
 	return NULL;
-}
-
-/*
- * Returns what the guard of a table says as one text, or NULL.
- */
-static char *
-guard_text(Relation relation)
-{
-	GuardTrigger guard;
-
-	if (!read_guard(relation, &guard))
-		return NULL;
-	return psprintf("%s\n%s\n%s\n%s", guard.key_column, guard.state_column, guard.ledger,
-					guard.graph);
 }
 
 /*
@@ -462,13 +406,11 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 	if (relation == NULL)
 		return;
 	caller = MemoryContextSwitchTo(TopTransactionContext);
-	before = palloc0(sizeof(Before));
+	before = palloc(sizeof(Before));
 	before->relid = relid;
-	before->named = named;
 	before->counts = counts;
 	before->owner = relation->rd_rel->relowner;
-	before->ledger = used_ledger(relation);
-	before->guard = guard_text(relation);
+	before->guard = guard_text(relation, &before->ledger);
 	before->problems = problems_for_ddl(relation, list_make1_oid(named));
 	event->watch->befores = lappend(event->watch->befores, before);
 	MemoryContextSwitchTo(caller);
@@ -501,7 +443,7 @@ note_relation(Oid relid, const Event *event)
 	if (!may_concern_us(relid) || (relation = look_at_relation(relid)) == NULL)
 		return;
 	by_name = !has_guard(relation) && is_ledger(relation);
-	tables = by_name ? tables_that_name(relation, event) : governed_tables_of(relation, event);
+	tables = by_name ? tables_naming(relation, event) : governed_tables_of(relation, event);
 	owner = relation->rd_rel->relowner;
 	RelationClose(relation);
 	foreach(cell, tables)
@@ -509,29 +451,39 @@ note_relation(Oid relid, const Event *event)
 		Oid			table = lfirst_oid(cell);
 
 		if (find_before(table, event) == NULL)
-			note_before(table, relid, !by_name || is_user(table, owner), event);
+			note_before(table, relid, !by_name || uses_ledger_of(table, owner), event);
 	}
 }
 
-static void
-note_name(RangeVar *name, const Event *event)
-{
-	if (name != NULL)
-		note_relation(RangeVarGetRelid(name, NoLock, true), event);
-}
-
 /*
- * Notes the relations of a list; other nodes in it are passed over.
+ * Notes the relations of a part of a command: of a name, of a list, or of a
+ * subcommand of ALTER TABLE that makes the table a part of another one, or ends
+ * that.  Everything else is passed over.
  */
 static void
-note_names(List *names, const Event *event)
+note_names(Node *node, const Event *event)
 {
 	ListCell   *cell;
 
-	foreach(cell, names)
+	if (node == NULL)
+		return;
+	switch (nodeTag(node))
 	{
-		if (IsA(lfirst(cell), RangeVar))
-			note_name(lfirst(cell), event);
+		case T_RangeVar:
+			note_relation(RangeVarGetRelid((RangeVar *) node, NoLock, true), event);
+			break;
+		case T_List:
+			foreach(cell, (List *) node)
+				note_names(lfirst(cell), event);
+			break;
+		case T_AlterTableCmd:
+			note_names(((AlterTableCmd *) node)->def, event);
+			break;
+		case T_PartitionCmd:
+			note_names((Node *) ((PartitionCmd *) node)->name, event);
+			break;
+		default:
+			break;
 	}
 }
 
@@ -568,49 +520,6 @@ note_extension(const char *extension, const Event *event)
 }
 
 /*
- * Returns the first subcommand of that kind of an ALTER TABLE, or NULL.  With
- * a column, only one on that column counts.
- */
-static AlterTableCmd *
-find_subcommand(Node *command, AlterTableType subtype, const char *column)
-{
-	ListCell   *cell;
-
-	if (!IsA(command, AlterTableStmt))
-		return NULL;
-	foreach(cell, ((AlterTableStmt *) command)->cmds)
-	{
-		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
-
-		if (subcommand->subtype == subtype &&
-			(column == NULL || strcmp(subcommand->name, column) == 0))
-			return subcommand;
-	}
-	return NULL;
-}
-
-/*
- * Notes what an ALTER TABLE names: the table, and in its subcommands those that
- * it becomes, or ceases to be, a part of.
- */
-static void
-note_alter_table(AlterTableStmt *command, const Event *event)
-{
-	ListCell   *cell;
-
-	note_name(command->relation, event);
-	foreach(cell, command->cmds)
-	{
-		Node	   *definition = lfirst_node(AlterTableCmd, cell)->def;
-
-		if (definition != NULL && IsA(definition, PartitionCmd))
-			note_name(((PartitionCmd *) definition)->name, event);
-		else if (definition != NULL && IsA(definition, RangeVar))
-			note_name((RangeVar *) definition, event);
-	}
-}
-
-/*
  * Notes what a DROP names: a relation, the table of what is dropped, or what
  * belongs to an extension.
  */
@@ -619,22 +528,19 @@ note_drop(DropStmt *command, const Event *event)
 {
 	ListCell   *cell;
 
-	if (command->removeType == OBJECT_EXTENSION)
-	{
-		foreach(cell, command->objects)
-			note_extension(strVal(lfirst(cell)), event);
-		return;
-	}
 	foreach(cell, command->objects)
 	{
 		List	   *name;
 
 		switch (command->removeType)
 		{
+			case OBJECT_EXTENSION:
+				note_extension(strVal(lfirst(cell)), event);
+				continue;
 			case OBJECT_TABLE:
 			case OBJECT_FOREIGN_TABLE:
 			case OBJECT_INDEX:
-				name = list_copy(lfirst_node(List, cell));
+				name = lfirst_node(List, cell);
 				break;
 			case OBJECT_TRIGGER:
 			case OBJECT_RULE:
@@ -645,7 +551,7 @@ note_drop(DropStmt *command, const Event *event)
 			default:
 				return;
 		}
-		note_name(makeRangeVarFromNameList(name), event);
+		note_names((Node *) makeRangeVarFromNameList(name), event);
 	}
 }
 
@@ -656,57 +562,42 @@ note_drop(DropStmt *command, const Event *event)
 static void
 note_command(Node *command, const Event *event)
 {
+	/* where commands have a name, or a list of them */
+	static const struct
+	{
+		NodeTag		tag;
+		size_t		offset;
+	}			names[] = {
+		{T_AlterTableStmt, offsetof(AlterTableStmt, relation)},
+		{T_AlterTableStmt, offsetof(AlterTableStmt, cmds)},
+		{T_RenameStmt, offsetof(RenameStmt, relation)},
+		{T_AlterObjectSchemaStmt, offsetof(AlterObjectSchemaStmt, relation)},
+		{T_CreateTrigStmt, offsetof(CreateTrigStmt, relation)},
+		{T_RuleStmt, offsetof(RuleStmt, relation)},
+		{T_IndexStmt, offsetof(IndexStmt, relation)},
+		{T_CreatePolicyStmt, offsetof(CreatePolicyStmt, table)},
+		{T_AlterPolicyStmt, offsetof(AlterPolicyStmt, table)},
+		{T_CreateStatsStmt, offsetof(CreateStatsStmt, relations)},
+		{T_ReindexStmt, offsetof(ReindexStmt, relation)},
+		{T_CreateStmt, offsetof(CreateStmt, inhRelations)},
+		{T_CreateForeignTableStmt, offsetof(CreateForeignTableStmt, base.inhRelations)}
+	};
 	ListCell   *cell;
 
-	switch (nodeTag(command))
+	for (int i = 0; i < lengthof(names); i++)
 	{
-		case T_AlterTableStmt:
-			note_alter_table((AlterTableStmt *) command, event);
-			break;
-		case T_RenameStmt:
-			note_name(((RenameStmt *) command)->relation, event);
-			break;
-		case T_AlterObjectSchemaStmt:
-			note_name(((AlterObjectSchemaStmt *) command)->relation, event);
-			if (((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
-				note_extension(strVal(((AlterObjectSchemaStmt *) command)->object), event);
-			break;
-		case T_CreateTrigStmt:
-			note_name(((CreateTrigStmt *) command)->relation, event);
-			break;
-		case T_RuleStmt:
-			note_name(((RuleStmt *) command)->relation, event);
-			break;
-		case T_IndexStmt:
-			note_name(((IndexStmt *) command)->relation, event);
-			break;
-		case T_CreatePolicyStmt:
-			note_name(((CreatePolicyStmt *) command)->table, event);
-			break;
-		case T_AlterPolicyStmt:
-			note_name(((AlterPolicyStmt *) command)->table, event);
-			break;
-		case T_CreateStatsStmt:
-			note_names(((CreateStatsStmt *) command)->relations, event);
-			break;
-		case T_ReindexStmt:
-			note_name(((ReindexStmt *) command)->relation, event);
-			break;
-		case T_CreateStmt:
-			note_names(((CreateStmt *) command)->inhRelations, event);
-			break;
-		case T_CreateForeignTableStmt:
-			note_names(((CreateForeignTableStmt *) command)->base.inhRelations, event);
-			break;
-		case T_DropStmt:
-			note_drop((DropStmt *) command, event);
-			break;
-		case T_CreateSchemaStmt:
-			foreach(cell, ((CreateSchemaStmt *) command)->schemaElts)
-				note_command(lfirst(cell), event);
-			break;
-		default:
-			break;
+		if (nodeTag(command) == names[i].tag)
+			note_names(*(Node **) ((char *) command + names[i].offset), event);
+	}
+	if (IsA(command, DropStmt))
+		note_drop((DropStmt *) command, event);
+	else if (IsA(command, AlterObjectSchemaStmt) &&
+			 ((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
+		note_extension(strVal(((AlterObjectSchemaStmt *) command)->object), event);
+	else if (IsA(command, CreateSchemaStmt))
+	{
+		foreach(cell, ((CreateSchemaStmt *) command)->schemaElts)
+			note_command(lfirst(cell), event);
 	}
 }
 
@@ -733,9 +624,7 @@ begin_event(FunctionCallInfo fcinfo, const char *function, const char *name, Eve
 	event->command = call->parsetree;
 	event->function = fcinfo->flinfo->fn_oid;
 	event->watch = watch;
-	if (!petition_cas_own_ddl && !petition_cas_allow_unguard)
-		return true;
-	return false;
+	return !petition_cas_own_ddl && !petition_cas_allow_unguard;
 }
 
 /*
@@ -767,27 +656,13 @@ check_index_kept(Oid index, const Event *event)
 }
 
 /*
- * Judges a command that commits midway before it begins: DROP INDEX
- * CONCURRENTLY has marked its index as invalid by the time that others are
- * asked.  (DETACH CONCURRENTLY takes rows away, never fates, and REINDEX
- * CONCURRENTLY drops no index before there is another.)
- */
-static void
-check_midway(const Event *event)
-{
-	DropStmt   *drop = (DropStmt *) event->command;
-	ListCell   *cell;
-
-	if (!IsA(drop, DropStmt) || drop->removeType != OBJECT_INDEX || !drop->concurrent)
-		return;
-	foreach(cell, drop->objects)
-		check_index_kept(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
-										  NoLock, true), event);
-}
-
-/*
  * guard_start(): before each DDL command, judges one that commits midway, and
  * notes how the tables are that it names.
+ *
+ * One that commits midway is DROP INDEX CONCURRENTLY, which has marked its index
+ * as invalid by the time that others are asked.  (DETACH CONCURRENTLY takes rows
+ * away, never fates, and REINDEX CONCURRENTLY drops no index before there is
+ * another.)
  */
 Datum
 guard_start(PG_FUNCTION_ARGS)
@@ -795,22 +670,28 @@ guard_start(PG_FUNCTION_ARGS)
 	Event		event;
 	bool		judge = begin_event(fcinfo, "guard_start", "ddl_command_start", &event);
 	Watch	   *begun = MemoryContextAllocZero(TopTransactionContext, sizeof(Watch));
+	DropStmt   *drop = (DropStmt *) event.command;
+	ListCell   *cell;
 
 	begun->outer = watch;
 	begun->nest_level = GetCurrentTransactionNestLevel();
-	begun->is_altering = IsA(event.command, AlterTableStmt);
+	begun->is_altering = IsA(event.command, AlterTableStmt) ||
+		(watch != NULL && watch->is_altering);
 	event.watch = begun;
-	if (judge)
+	if (judge && IsA(drop, DropStmt) && drop->removeType == OBJECT_INDEX && drop->concurrent)
 	{
-		check_midway(&event);
-		note_command(event.command, &event);
+		foreach(cell, drop->objects)
+			check_index_kept(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
+											  NoLock, true), &event);
 	}
-	watch = begun;
+	if (judge)
+		note_command(event.command, &event);
+	set_watch(begun);
 	return PointerGetDatum(NULL);
 }
 
 /* ----------------------------------------------------------------------
- * ddl_command_end
+ * Judging a table after a command
  * ----------------------------------------------------------------------
  */
 
@@ -820,27 +701,31 @@ guard_start(PG_FUNCTION_ARGS)
 pg_noreturn static void
 refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 {
-	StringInfoData detail;
-	const char *texts[1] = {problem->text};
+	const char *hint = "While the table is governed this has to stay: without it a second fate, or a lost record, would be possible.";
 
-	detail_begin(&detail);
-	detail_text(&detail, "relation",
-				quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-										   RelationGetRelationName(relation)));
-	detail_texts(&detail, "problems", texts, 1);
+	if (IsA(event->command, DropStmt))
+		hint = "Drop the table with it, or call ungovern first.";
+	else if (problem->traits & ALTERABLE)
+		hint = UNGOVERN_HINT;
+	else if (problem->traits & (OTHER_TRIGGER | DISABLED_TRIGGER))
+		hint = "It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica.";
 	ereport(ERROR,
 			(errcode(ERRCODE_FATE_PROTECTED),
-			 problem->refusal != NULL ? errmsg_internal("%s", problem->refusal) :
+			 problem->traits & OTHER_TRIGGER ?
+			 errmsg("cannot alter the trigger that guards relation \"%s\"",
+					get_rel_name(problem->about)) :
+			 problem->traits & DISABLED_TRIGGER ?
+			 errmsg("cannot disable the trigger that guards relation \"%s\"",
+					get_rel_name(problem->about)) :
 			 errmsg("command would leave governed relation \"%s\" unsound: %s",
 					RelationGetRelationName(relation), problem->text),
-			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", IsA(event->command, DropStmt) ?
-					 "Drop the table with it, or call ungovern first." : problem->refusal_hint),
+			 errdetail_internal("%s", problems_detail(relation, list_make1(problem->text))),
+			 errhint("%s", hint),
 			 errtable(relation)));
 }
 
 /*
- * Was there such a problem before the command?
+ * Returns whether there was such a problem before the command.
  */
 static bool
 was_there(const Before *before, const Problem *problem)
@@ -858,22 +743,6 @@ was_there(const Before *before, const Problem *problem)
 }
 
 /*
- * Does a ledger have another user than that table?
- */
-static bool
-has_other_user(Relation ledger, Oid user, const Event *event)
-{
-	ListCell   *cell;
-
-	foreach(cell, ledger_users(ledger, event))
-	{
-		if (lfirst_oid(cell) != user)
-			return true;
-	}
-	return false;
-}
-
-/*
  * Gives a ledger to the new owner of its table, as the server does it with a
  * sequence that a table owns.  Only a ledger that had the table's former owner,
  * and that no other table uses, goes along: a guard may name anything.  And only
@@ -883,26 +752,24 @@ has_other_user(Relation ledger, Oid user, const Event *event)
 static void
 let_ledger_follow(Relation relation, const Before *before, const Event *event)
 {
+	Oid			owner = relation->rd_rel->relowner;
 	Relation	ledger;
 	bool		follows;
-	bool		has_code;
 
-	if (before->owner == relation->rd_rel->relowner ||
-		!OidIsValid(before->ledger) || before->ledger != used_ledger(relation) ||
+	if (before->owner == owner || !OidIsValid(before->ledger) ||
 		relation_owner(before->ledger) != before->owner ||
 		(ledger = try_relation_open(before->ledger, AccessExclusiveLock)) == NULL)
 		return;
 	follows = ledger->rd_rel->relkind == RELKIND_RELATION && is_ledger(ledger) &&
-		!has_other_user(ledger, RelationGetRelid(relation), event);
-	has_code = follows && has_user_code(ledger);
-	if (has_code)
+		tables_using(ledger, RelationGetRelid(relation), event) == NIL;
+	if (follows && has_user_code(ledger))
 		report_protected_relation(ledger,
 								  "cannot give ledger \"%s\", which runs code of its own, to the new owner of its table",
 								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
 	relation_close(ledger, NoLock);
 	if (!follows)
 		return;
-	ATExecChangeOwner(before->ledger, relation->rd_rel->relowner, true, AccessExclusiveLock);
+	ATExecChangeOwner(before->ledger, owner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
 }
 
@@ -912,20 +779,19 @@ let_ledger_follow(Relation relation, const Before *before, const Event *event)
  * that another table uses.
  */
 static void
-check_new_guard(Relation relation, const Event *event)
+check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 {
 	GuardTrigger guard;
-	Oid			oid = used_ledger(relation);
 	Relation	ledger;
 
-	if (!OidIsValid(oid) || !read_guard(relation, &guard))
+	if (!OidIsValid(ledger_oid) || !read_guard(relation, &guard))
 		return;
-	(void) ledger_owner(oid, guard.ledger, RelationGetRelid(relation),
+	(void) ledger_owner(ledger_oid, guard.ledger, RelationGetRelid(relation),
 						RelationGetRelationName(relation));
-	if ((ledger = look_at_relation(oid)) == NULL)
+	if ((ledger = look_at_relation(ledger_oid)) == NULL)
 		return;
 	/* in a restore it is none yet, and no guard need be looked for */
-	if (is_ledger(ledger) && has_other_user(ledger, RelationGetRelid(relation), event))
+	if (is_ledger(ledger) && tables_using(ledger, RelationGetRelid(relation), event) != NIL)
 		report_protected_relation(relation,
 								  "cannot give relation \"%s\" the ledger of another one",
 								  "Call govern, which creates a ledger for it.");
@@ -933,8 +799,8 @@ check_new_guard(Relation relation, const Event *event)
 }
 
 /*
- * Is among the problems of a table, which the command did not name, one that the
- * drop of something else does not leave?  Then it assigned no fates before.
+ * Returns whether a table, which the command did not name, has a problem that the
+ * drop of something else does not leave.  Then it assigned no fates before.
  */
 static bool
 was_unsound_anyway(const List *problems)
@@ -943,94 +809,84 @@ was_unsound_anyway(const List *problems)
 
 	foreach(cell, problems)
 	{
-		if (!((Problem *) lfirst(cell))->droppable)
+		if (!(((Problem *) lfirst(cell))->traits & DROPPABLE))
 			return true;
 	}
 	return false;
 }
 
 /*
- * Can the command have taken something away from a table that it does not name:
- * by a drop, or by a new name, of a column of a type?
- */
-static bool
-takes_away(const Event *event)
-{
-	return event->watch == NULL || event->watch->dropped || IsA(event->command, RenameStmt);
-}
-
-/*
  * Refuses a command after which a governed table has a problem that it had not
  * before.  Of one that the command did not name, that is a problem which the
- * drop of something else leaves, if there is no other: one that has, has not
- * got it now, and assigns no fates anyway.
+ * drop of something else leaves, or a new name, of a column of a type, if there
+ * is no other: one that has another, has not got it now, and assigns no fates
+ * anyway.
  */
 static void
 check_problems(Relation relation, const Before *before, const List *partitions,
 			   bool creates_trigger, const Event *event)
 {
 	List	   *problems = problems_for_ddl(relation, partitions);
+	bool		takes_away = event->watch == NULL || event->watch->dropped ||
+	IsA(event->command, RenameStmt);
 	ListCell   *cell;
 
-	if (before == NULL && !creates_trigger &&
-		(!takes_away(event) || was_unsound_anyway(problems)))
+	if (before == NULL && !creates_trigger && (!takes_away || was_unsound_anyway(problems)))
 		return;
 	foreach(cell, problems)
 	{
 		const Problem *problem = lfirst(cell);
 
 		if (!(before != NULL && was_there(before, problem)) &&
-			!(creates_trigger && problem->passing))
+			!(creates_trigger && problem->traits & PASSING))
 			refuse_unsound(relation, problem, event);
 	}
 }
 
 /*
- * Refuses a command that gave a governed table another ledger, or another guard.
- */
-static void
-check_guard_kept(Relation relation, const Before *before)
-{
-	char	   *guard = guard_text(relation);
-	Oid			ledger = used_ledger(relation);
-
-	if (before->guard != NULL && (guard == NULL || strcmp(guard, before->guard) != 0))
-		report_protected_relation(relation,
-								  "cannot alter the trigger that guards relation \"%s\"",
-								  "Call extend_lifecycle to add states and transitions, or ungovern.");
-	if (OidIsValid(before->ledger) && OidIsValid(ledger) && ledger != before->ledger)
-		report_protected_relation(relation,
-								  "cannot give governed relation \"%s\" another ledger",
-								  UNGOVERN_HINT);
-}
-
-/*
  * Judges a governed table, the topmost one of a partitioned one, after a command
- * that named it, or touched it, or that partition of it or its ledger.
+ * that named it, or touched it, or that partition of it or its ledger.  It may
+ * not have got another ledger, or another guard.
  */
 static void
 judge_table(Oid relid, const List *touched_oids, const Event *event)
 {
-	Before	   *before = find_before(relid, event);
+	const Before *before = find_before(relid, event);
 	Relation	relation = look_at_relation(relid);
 	bool		is_trigger = IsA(event->command, CreateTrigStmt);
 	bool		creates_trigger = is_trigger && !((CreateTrigStmt *) event->command)->replace;
+	char	   *guard;
+	Oid			ledger;
 
 	if (relation == NULL)
 		return;
-	if (before != NULL)
+	guard = guard_text(relation, &ledger);
+	if (before != NULL && before->ledger == ledger)
 		let_ledger_follow(relation, before, event);
 	if (is_trigger && (before == NULL || before->guard == NULL))
-		check_new_guard(relation, event);
-	if (before != NULL)
-		check_guard_kept(relation, before);
+		check_new_guard(relation, ledger, event);
+	if (before != NULL && before->guard != NULL &&
+		(guard == NULL || strcmp(guard, before->guard) != 0))
+		report_protected_relation(relation,
+								  "cannot alter the trigger that guards relation \"%s\"",
+								  "Call extend_lifecycle to add states and transitions, or ungovern.");
+	if (before != NULL && OidIsValid(before->ledger) && OidIsValid(ledger) &&
+		ledger != before->ledger)
+		report_protected_relation(relation,
+								  "cannot give governed relation \"%s\" another ledger",
+								  UNGOVERN_HINT);
 	check_problems(relation, before, touched_oids, creates_trigger, event);
 	RelationClose(relation);
 }
 
+/* ----------------------------------------------------------------------
+ * Judging a relation that a command touched
+ * ----------------------------------------------------------------------
+ */
+
 /*
- * Does a trigger that calls one of our functions have the name that govern
- * gives it?
+ * Returns whether a trigger, if it calls one of our functions, has the name that
+ * govern gives it.
  */
 static bool
 has_own_name(const Trigger *trigger)
@@ -1065,54 +921,134 @@ check_trigger_names(Relation relation)
 }
 
 /*
- * Refuses to write other keys or states into rows by altering a column: its
- * type, which may come with any expression, or the expression of a generated
- * one.
- */
-static void
-check_column_kept(Relation relation, const char *column, const char *message, const Event *event)
-{
-	if (find_subcommand(event->command, AT_AlterColumnType, column) != NULL
-#if PG_VERSION_NUM >= 170000
-		|| find_subcommand(event->command, AT_SetExpression, column) != NULL
-#endif
-		)
-		report_protected_relation(relation, message, UNGOVERN_HINT);
-}
-
-/*
- * Is what an ALTER TABLE (or ALTER TYPE) on the relation named does done to this
- * one too: because it is that, a partition of it, or of that type?
+ * Returns whether a command is an ALTER TABLE with a subcommand of that kind, on
+ * that column (NULL: on any).
  */
 static bool
-is_altered_through(Relation relation, Oid named)
+has_subcommand(Node *command, AlterTableType subtype, const char *column)
 {
-	return RelationGetRelid(relation) == named ||
-		list_member_oid(partition_ancestors(RelationGetRelid(relation)), named) ||
-		(OidIsValid(relation->rd_rel->reloftype) &&
-		 get_typ_typrelid(relation->rd_rel->reloftype) == named);
+	ListCell   *cell;
+
+	if (!IsA(command, AlterTableStmt))
+		return false;
+	foreach(cell, ((AlterTableStmt *) command)->cmds)
+	{
+		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
+
+		if (subcommand->subtype == subtype &&
+			(column == NULL || strcmp(subcommand->name, column) == 0))
+			return true;
+	}
+	return false;
 }
 
 /*
- * Checks what an ALTER TABLE on the relation altered does to the columns of a
- * governed table or of a ledger.
+ * Returns whether a command is an ALTER TABLE that writes other values into a
+ * column (NULL: any): by giving it another type, which may come with any expression,
+ * or by another expression of a generated one.
+ */
+static bool
+rewrites_column(Node *command, const char *column)
+{
+	return has_subcommand(command, AT_AlterColumnType, column) ||
+		has_subcommand(command, AT_SetExpression, column);
+}
+
+/*
+ * Refuses to write other keys or states into the rows of a governed table, or
+ * anything into those of a ledger, by an ALTER TABLE (or ALTER TYPE) on the
+ * relation altered: this one, one that it is a partition of, or its type.
  */
 static void
 check_columns(Relation relation, Oid altered, const Event *event)
 {
+	Oid			type = relation->rd_rel->reloftype;
 	GuardTrigger guard;
 
-	if (!is_altered_through(relation, altered))
+	if (altered != RelationGetRelid(relation) &&
+		!list_member_oid(partition_ancestors(RelationGetRelid(relation)), altered) &&
+		!(OidIsValid(type) && get_typ_typrelid(type) == altered))
 		return;
 	if (read_guard(relation, &guard))
 	{
-		check_column_kept(relation, guard.key_column, COLUMN_KEPT, event);
-		check_column_kept(relation, guard.state_column, COLUMN_KEPT, event);
+		if (rewrites_column(event->command, guard.key_column) ||
+			rewrites_column(event->command, guard.state_column))
+			report_protected_relation(relation,
+									  "cannot alter the type of the key or state column of governed relation \"%s\"",
+									  UNGOVERN_HINT);
 	}
-	else if (is_ledger(relation) && ledger_users(relation, event) != NIL)
-		check_column_kept(relation, NULL, "cannot alter the type of a column of ledger \"%s\"",
-						  event);
+	else if (is_ledger(relation) && tables_using(relation, InvalidOid, event) != NIL)
+		report_protected_relation(relation,
+								  "cannot alter the type of a column of ledger \"%s\"",
+								  UNGOVERN_HINT);
 }
+
+/*
+ * Judges a relation that was invalidated, if it was this transaction that changed
+ * it, and adds the governed tables that it belongs to.  altered is what ALTER TABLE
+ * has rewritten.
+ */
+static List *
+judge_touched(List *tables, Oid relid, const List *altered, const Event *event)
+{
+	Relation	relation;
+	ListCell   *cell;
+
+	if (!may_concern_us(relid) || !is_locked_by_us(relid, CHANGING_LOCK) ||
+		(relation = RelationIdGetRelation(relid)) == NULL)
+		return tables;
+	tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
+	check_trigger_names(relation);
+	foreach(cell, altered)
+		check_columns(relation, lfirst_oid(cell), event);
+	RelationClose(relation);
+	return tables;
+}
+
+/*
+ * Judges the rows of partitions that were attached to a governed table, as if
+ * they were inserted there.  They are told by the lock that ATTACH takes on
+ * them, and on no other but the default partition, whose rows it looks at again.
+ */
+static void
+check_attached(const List *touched_oids, const Event *event)
+{
+	List	   *attached = NIL;
+	ListCell   *cell;
+
+	if (!has_subcommand(event->command, AT_AttachPartition, NULL))
+		return;
+	foreach(cell, touched_oids)
+	{
+		Relation	relation;
+
+		if (!may_concern_us(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)) ||
+			!is_locked_by_us(lfirst_oid(cell), AccessExclusiveLock) ||
+			(relation = RelationIdGetRelation(lfirst_oid(cell))) == NULL)
+			continue;
+		if (has_guard(relation))
+			attached = lappend_oid(attached, lfirst_oid(cell));
+		RelationClose(relation);
+	}
+	foreach(cell, attached)
+	{
+		List	   *ancestors = partition_ancestors(lfirst_oid(cell));
+
+		/* a partition of one that was attached is looked at with that */
+		if (list_length(list_difference_oid(ancestors, attached)) == list_length(ancestors))
+		{
+			Relation	partition = relation_open(lfirst_oid(cell), NoLock);
+
+			take_over_partition(partition);
+			relation_close(partition, NoLock);
+		}
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * What the server tells of a command
+ * ----------------------------------------------------------------------
+ */
 
 /*
  * Executes a query on what the event trigger is about, by a plan that is made
@@ -1137,10 +1073,10 @@ query_event(const char *query, SPIPlanPtr *plan)
 }
 
 /*
- * Returns an OID or a number of a row of the result.
+ * Returns a value of a row of the result, which is 0 for a null.
  */
 static Datum
-get_value(uint64 row, int column)
+result_value(uint64 row, int column)
 {
 	bool		isnull;
 
@@ -1161,97 +1097,14 @@ altered_objects(Oid classid)
 
 	SPI_connect();
 	query_event("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()", &plan);
+	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		if (DatumGetObjectId(get_value(i, 1)) == classid)
-		{
-			MemoryContext spi = MemoryContextSwitchTo(caller);
-
-			oids = lappend_oid(oids, DatumGetObjectId(get_value(i, 2)));
-			MemoryContextSwitchTo(spi);
-		}
+		if (DatumGetObjectId(result_value(i, 1)) == classid)
+			oids = lappend_oid(oids, DatumGetObjectId(result_value(i, 2)));
 	}
 	SPI_finish();
 	return oids;
-}
-
-/*
- * Returns the OIDs of the relations that an ALTER TABLE altered in a way that
- * check_columns looks at.
- */
-static List *
-altered_relations(const Event *event)
-{
-	if (find_subcommand(event->command, AT_AlterColumnType, NULL) == NULL
-#if PG_VERSION_NUM >= 170000
-		&& find_subcommand(event->command, AT_SetExpression, NULL) == NULL
-#endif
-		)
-		return NIL;
-	return altered_objects(RelationRelationId);
-}
-
-/*
- * Judges the rows of partitions that were attached to a governed table, as if
- * they were inserted there.  They are told by the lock that ATTACH takes on
- * them, and on no other but the default partition, whose rows it looks at again.
- */
-static void
-check_attached(const List *touched_oids, const Event *event)
-{
-	List	   *attached = NIL;
-	ListCell   *cell;
-
-	if (find_subcommand(event->command, AT_AttachPartition, NULL) == NULL)
-		return;
-	foreach(cell, touched_oids)
-	{
-		Relation	relation;
-
-		if (!may_concern_us(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)) ||
-			!is_locked_by_us(lfirst_oid(cell)) ||
-			(relation = RelationIdGetRelation(lfirst_oid(cell))) == NULL)
-			continue;
-		if (CheckRelationLockedByMe(relation, AccessExclusiveLock, false) && has_guard(relation))
-			attached = lappend_oid(attached, lfirst_oid(cell));
-		RelationClose(relation);
-	}
-	foreach(cell, attached)
-	{
-		List	   *ancestors = partition_ancestors(lfirst_oid(cell));
-
-		/* a partition of one that was attached is looked at with that */
-		if (list_length(list_concat_unique_oid(list_copy(attached), ancestors)) ==
-			list_length(attached) + list_length(ancestors))
-		{
-			Relation	partition = relation_open(lfirst_oid(cell), NoLock);
-
-			take_over_partition(partition);
-			relation_close(partition, NoLock);
-		}
-	}
-}
-
-/*
- * Adds the governed tables that a relation, which was invalidated, belongs to,
- * if it was this transaction that changed it.  altered is what check_columns
- * wants.
- */
-static List *
-add_touched(List *tables, Oid relid, const List *altered, const Event *event)
-{
-	Relation	relation;
-	ListCell   *cell;
-
-	if (!may_concern_us(relid) || !is_locked_by_us(relid) ||
-		(relation = RelationIdGetRelation(relid)) == NULL)
-		return tables;
-	tables = list_concat_unique_oid(tables, governed_tables_of(relation, event));
-	check_trigger_names(relation);
-	foreach(cell, altered)
-		check_columns(relation, lfirst_oid(cell), event);
-	RelationClose(relation);
-	return tables;
 }
 
 /* ----------------------------------------------------------------------
@@ -1299,17 +1152,21 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 /*
  * Looks for the columns of a type, or of one that is made of it (a domain, an
  * array, a range, a composite type), that govern a table.  Everything that uses
- * the type depends on it.
+ * the type depends on it.  Where a column of a row type has come, gone or changed,
+ * keys of that type would be told apart by other values.  InvalidOid is no type.
  */
 static void
 check_type_users(Oid type, bool is_label)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	Relation	depend;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	check_stack_depth();
+	if (!OidIsValid(type))
+		return;
+	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(TypeRelationId));
 	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
@@ -1324,39 +1181,12 @@ check_type_users(Oid type, bool is_label)
 			check_type_users(form->objid, is_label);
 		else if (form->classid == RelationRelationId && form->objsubid > 0)
 		{
-			Oid			row_type = get_rel_type_id(form->objid);
-
 			check_type_column(form->objid, form->objsubid, is_label);
-			if (OidIsValid(row_type))
-				check_type_users(row_type, is_label);
+			check_type_users(get_rel_type_id(form->objid), is_label);
 		}
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
-}
-
-/*
- * Does an ALTER TABLE, or ALTER TYPE, change the columns of a row type?
- */
-static bool
-changes_columns(const Event *event)
-{
-	return find_subcommand(event->command, AT_AddColumn, NULL) != NULL ||
-		find_subcommand(event->command, AT_DropColumn, NULL) != NULL ||
-		find_subcommand(event->command, AT_AlterColumnType, NULL) != NULL;
-}
-
-/*
- * Judges a row type, of a table or on its own, of which a column has come, gone
- * or changed: keys of it would be told apart by other values.
- */
-static void
-check_row_type(Oid relid)
-{
-	Oid			type = get_rel_type_id(relid);
-
-	if (OidIsValid(type))
-		check_type_users(type, false);
 }
 
 /*
@@ -1373,14 +1203,21 @@ check_types(const List *touched_oids, const Event *event)
 		foreach(cell, altered_objects(TypeRelationId))
 			check_type_users(lfirst_oid(cell), true);
 	}
-	if (!changes_columns(event))
+	if (!has_subcommand(event->command, AT_AddColumn, NULL) &&
+		!has_subcommand(event->command, AT_DropColumn, NULL) &&
+		!has_subcommand(event->command, AT_AlterColumnType, NULL))
 		return;
 	foreach(cell, touched_oids)
 	{
-		if (is_locked_by_us(lfirst_oid(cell)))
-			check_row_type(lfirst_oid(cell));
+		if (is_locked_by_us(lfirst_oid(cell), CHANGING_LOCK))
+			check_type_users(get_rel_type_id(lfirst_oid(cell)), false);
 	}
 }
+
+/* ----------------------------------------------------------------------
+ * ddl_command_end
+ * ----------------------------------------------------------------------
+ */
 
 /*
  * guard_ddl(): at the end of each DDL command, judges the tables that it
@@ -1391,10 +1228,11 @@ guard_ddl(PG_FUNCTION_ARGS)
 {
 	Event		event;
 	bool		judge = begin_event(fcinfo, "guard_ddl", "ddl_command_end", &event);
+	List	   *befores = event.watch != NULL ? event.watch->befores : NIL;
 	List	   *tables = NIL;
-	ListCell   *cell;
 	List	   *relids = NIL;
-	List	   *altered;
+	List	   *altered = NIL;
+	ListCell   *cell;
 
 	if (judge && touched_lost)
 		ereport(ERROR,
@@ -1404,23 +1242,21 @@ guard_ddl(PG_FUNCTION_ARGS)
 	sort_touched();
 	for (int i = 0; i < ntouched; i++)
 		relids = lappend_oid(relids, touched[i]);
-	end_watch();
+	set_watch(watch != NULL ? watch->outer : NULL);
 	if (!judge)
 		return PointerGetDatum(NULL);
 
-	if (event.watch != NULL)
+	foreach(cell, befores)
 	{
-		foreach(cell, event.watch->befores)
-		{
-			const Before *before = lfirst(cell);
+		const Before *before = lfirst(cell);
 
-			if (before->counts)
-				tables = lappend_oid(tables, before->relid);
-		}
+		if (before->counts)
+			tables = lappend_oid(tables, before->relid);
 	}
-	altered = altered_relations(&event);
+	if (rewrites_column(event.command, NULL))
+		altered = altered_objects(RelationRelationId);
 	foreach(cell, relids)
-		tables = add_touched(tables, lfirst_oid(cell), altered, &event);
+		tables = judge_touched(tables, lfirst_oid(cell), altered, &event);
 	foreach(cell, tables)
 		judge_table(lfirst_oid(cell), relids, &event);
 	check_types(relids, &event);
@@ -1434,83 +1270,34 @@ guard_ddl(PG_FUNCTION_ARGS)
  */
 
 /*
- * Opens the table that a trigger was dropped from, if it is still there.
- */
-static Relation
-open_remaining(const char *schema, const char *table)
-{
-	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
-
-	return OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
-}
-
-/*
  * Refuses the drop of one of our triggers while its table stays; a ledger's
- * may go once no table uses it.
+ * may go once no table uses it.  If the table is gone too, and was a ledger, the
+ * table that used it is judged as one that the command named.
  */
 static void
-check_dropped_trigger(Relation relation, const char *trigger, const Event *event)
+check_lost_trigger(const char *schema, const char *table, const char *trigger, const Event *event)
 {
+	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (relation == NULL)
+		return;
 	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
 	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
-		ledger_users(relation, event) != NIL)
+		tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
 								  "It stays while a table uses the ledger.");
-}
-
-/*
- * Refuses the drop of a column that governs, or of one of a ledger's.  Its
- * name tells: the same command may have added a column of that name anew.
- */
-static void
-check_dropped_column(Relation relation, const char *column, const Event *event)
-{
-	GuardTrigger guard;
-	List	   *users;
-	ListCell   *cell;
-
-	if (read_guard(relation, &guard) &&
-		(strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0))
-		report_protected_relation(relation,
-								  "cannot drop the key or state column of governed relation \"%s\"",
-								  UNGOVERN_HINT);
-	if (!is_ledger(relation))
-		return;
-	users = ledger_users(relation, event);
-	foreach(cell, users)
-	{
-		if (is_ledger_column(column) ||
-			(read_guard_names(lfirst_oid(cell), &guard) && strcmp(column, guard.key_column) == 0))
-			report_protected_relation(relation,
-									  "cannot drop a column of ledger \"%s\"",
-									  UNGOVERN_HINT);
-	}
-}
-
-/*
- * Checks a trigger of one of our names that was dropped.  If its table is gone
- * too, and was a ledger, the table that used it is judged as one that the
- * command named.
- */
-static void
-check_lost_trigger(const char *schema, const char *table, const char *trigger, const Event *event)
-{
-	Relation	relation = open_remaining(schema, table);
-
-	if (relation == NULL)
-		return;
-	check_dropped_trigger(relation, trigger, event);
 	relation_close(relation, AccessShareLock);
 }
 
 /*
- * Does what is dropped from a governed table by CASCADE matter no more, since it
- * assigned no fates before?  Or whoever makes a table with a guard and no ledger
- * could keep others from dropping their types.
+ * Returns whether what is dropped from a governed table by CASCADE matters no more,
+ * since the table assigned no fates before.  Otherwise, whoever makes a table with
+ * a guard and no ledger could keep others from dropping their types.
  */
 static bool
 is_unsound_bystander(Relation relation, const Event *event)
@@ -1530,74 +1317,69 @@ is_unsound_bystander(Relation relation, const Event *event)
 }
 
 /*
- * Checks a column that was dropped, of a table that may be gone too.
+ * Refuses the drop of a column that governs, or of one of a ledger's, of a table
+ * that may be gone too.  Its name tells: the same command may have added a column
+ * of that name anew.
  */
 static void
 check_lost_column(Oid relid, const char *column, const Event *event)
 {
 	Relation	relation;
+	GuardTrigger guard;
+	List	   *users = NIL;
+	ListCell   *cell;
 
-	check_row_type(relid);
+	check_type_users(get_rel_type_id(relid), false);
 	if (!may_concern_us(relid) || (relation = try_relation_open(relid, AccessShareLock)) == NULL)
 		return;
 	if (!is_unsound_bystander(relation, event))
-		check_dropped_column(relation, column, event);
+	{
+		if (read_guard(relation, &guard) &&
+			(strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0))
+			report_protected_relation(relation,
+									  "cannot drop the key or state column of governed relation \"%s\"",
+									  UNGOVERN_HINT);
+		if (is_ledger(relation))
+			users = tables_using(relation, InvalidOid, event);
+		foreach(cell, users)
+		{
+			if (is_ledger_column(column) ||
+				(read_guard_names(lfirst_oid(cell), &guard) &&
+				 strcmp(column, guard.key_column) == 0))
+				report_protected_relation(relation,
+										  "cannot drop a column of ledger \"%s\"",
+										  UNGOVERN_HINT);
+		}
+	}
 	relation_close(relation, AccessShareLock);
 }
 
 /*
- * Can something that concerns us have been dropped?  A trigger or a column is
- * part of a relation, which was touched then.  Many drops touch none.
+ * Checks what was dropped, as a row of the result tells, if that is a column or
+ * a trigger of one of our names.
  */
-static bool
-may_have_dropped(const Event *event)
+static void
+check_dropped(uint64 row, const Event *event)
 {
-	return event->watch == NULL || touched_lost || ntouched > 0;
-}
-
-/* A trigger of one of our names, or a column, that was dropped */
-typedef struct Dropped
-{
-	Oid			relid;			/* of a column: its relation */
-	bool		is_trigger;
-	char	   *names[3];		/* schema, relation, and its own */
-} Dropped;
-
-/*
- * Reads what was dropped from a row of the result; returns false if it is
- * something else.
- */
-static bool
-read_dropped(uint64 row, Dropped *dropped)
-{
-	static const char column[] = " column";
-	char	   *type = TextDatumGetCString(get_value(row, 2));
-	int			rest = strlen(type) - strlen(column);
-	bool		isnull;
-	Datum		address;
+	char	   *type = TextDatumGetCString(result_value(row, 2));
+	bool		is_trigger = strcmp(type, "trigger") == 0;
+	Datum		address = result_value(row, 3);
 	Datum	   *names;
-	bool	   *nulls;
 	int			count;
+	char	   *texts[3];		/* schema, relation, and its own name */
 
-	dropped->relid = DatumGetObjectId(get_value(row, 1));
-	dropped->is_trigger = strcmp(type, "trigger") == 0;
-	if (!dropped->is_trigger && (rest < 0 || strcmp(type + rest, column) != 0))
-		return false;
-	address = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3, &isnull);
-	if (isnull)
-		return false;
+	if ((!is_trigger && !pg_str_endswith(type, " column")) || DatumGetPointer(address) == NULL)
+		return;
 	deconstruct_array(DatumGetArrayTypeP(address), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &count);
-	if (count != lengthof(dropped->names))
-		return false;
+					  &names, NULL, &count);
+	if (count != lengthof(texts))
+		return;
 	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			return false;
-		dropped->names[i] = TextDatumGetCString(names[i]);
-	}
-	return !dropped->is_trigger ||
-		strncmp(dropped->names[2], "petition_cas_", strlen("petition_cas_")) == 0;
+		texts[i] = TextDatumGetCString(names[i]);
+	if (!is_trigger)
+		check_lost_column(DatumGetObjectId(result_value(row, 1)), texts[2], event);
+	else if (strncmp(texts[2], "petition_cas_", strlen("petition_cas_")) == 0)
+		check_lost_trigger(texts[0], texts[1], texts[2], event);
 }
 
 /*
@@ -1618,22 +1400,18 @@ guard_drop(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	if (event.watch != NULL)
 		event.watch->dropped = true;
-	if (!may_have_dropped(&event))
+
+	/*
+	 * A trigger or a column is part of a relation, which was touched if it
+	 * was dropped.  Many drops touch none.
+	 */
+	if (event.watch != NULL && !touched_lost && ntouched == 0)
 		return PointerGetDatum(NULL);
 	SPI_connect();
 	query_event("SELECT objid, object_type, address_names"
 				" FROM pg_catalog.pg_event_trigger_dropped_objects()", &plan);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Dropped		dropped;
-
-		if (!read_dropped(i, &dropped))
-			continue;
-		if (dropped.is_trigger)
-			check_lost_trigger(dropped.names[0], dropped.names[1], dropped.names[2], &event);
-		else
-			check_lost_column(dropped.relid, dropped.names[2], &event);
-	}
+		check_dropped(i, &event);
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

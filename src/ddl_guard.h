@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * ddl_guard.h
- *	  The event triggers that keep DDL from weakening a governed table.
+ *	  The event triggers: they judge commands (DDL) on governed tables, as the
+ *	  guard (guard.c) judges rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,6 +10,5 @@
 #define PETITION_CAS_DDL_GUARD_H
 
 extern void ddl_guard_init(void);
-extern bool is_altering_table(void);
 
 #endif							/* PETITION_CAS_DDL_GUARD_H */

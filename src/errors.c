@@ -86,16 +86,6 @@ detail_number(StringInfo detail, const char *name, int64 value)
 }
 
 /*
- * Adds a member with true or false.
- */
-static void
-detail_bool(StringInfo detail, const char *name, bool value)
-{
-	detail_name(detail, name);
-	appendStringInfoString(detail, value ? "true" : "false");
-}
-
-/*
  * Adds a member with a moment in ISO 8601, in the session's time zone, as the
  * server's own JSON functions write it.
  */
@@ -132,25 +122,66 @@ qualified_name(Relation relation)
 }
 
 /*
+ * Starts a DETAIL with the relation that it is about.
+ */
+static void
+detail_begin_relation(StringInfo detail, Relation relation)
+{
+	detail_begin(detail);
+	detail_text(detail, "relation", qualified_name(relation));
+}
+
+/*
+ * Returns a DETAIL that tells the relation alone.
+ */
+char *
+relation_detail(Relation relation)
+{
+	StringInfoData detail;
+
+	detail_begin_relation(&detail, relation);
+	return detail_end(&detail);
+}
+
+/*
+ * Returns a DETAIL with what is wrong with a relation, a list of char *, each of
+ * them as verify_fates tells it.
+ */
+char *
+problems_detail(Relation relation, const List *problems)
+{
+	const char **texts = palloc(Max(1, list_length(problems)) * sizeof(char *));
+	int			count = 0;
+	StringInfoData detail;
+	ListCell   *cell;
+
+	foreach(cell, problems)
+		texts[count++] = lfirst(cell);
+	detail_begin_relation(&detail, relation);
+	detail_texts(&detail, "problems", texts, count);
+	return detail_end(&detail);
+}
+
+/*
  * Returns the DETAIL of PF001 to PF004.  Where the row's values are withheld,
  * it tells the relation and what was asked, which the caller knows already.
  *
  * A current_state of null has two meanings, and row_exists, which follows it
- * only then, tells which it is.  Where the ledger alone holds the fate, the
- * detail gives that and not where the row's state leads: the row can have no
- * other fate, whatever the lifecycle allows.
+ * only then, tells which it is.
  */
 static char *
-refusal_detail(const Refusal *refusal, bool by_ledger)
+refusal_detail(const Refusal *refusal)
 {
 	StringInfoData detail;
 
-	detail_begin(&detail);
 	if (refusal->is_petition)
+	{
+		detail_begin(&detail);
 		detail_text(&detail, "submission_id", refusal->key);
+	}
 	else
 	{
-		detail_text(&detail, "relation", qualified_name(refusal->relation));
+		detail_begin_relation(&detail, refusal->relation);
 		if (refusal->key != NULL)
 			detail_text(&detail, "key", refusal->key);
 	}
@@ -159,12 +190,15 @@ refusal_detail(const Refusal *refusal, bool by_ledger)
 	{
 		detail_text(&detail, "current_state", refusal->current_state);
 		if (refusal->current_state == NULL)
-			detail_bool(&detail, "row_exists", !refusal->is_missing);
+		{
+			detail_name(&detail, "row_exists");
+			appendStringInfoString(&detail, refusal->is_missing ? "false" : "true");
+		}
 	}
 	detail_text(&detail, "new_state", refusal->new_state);
 	if (refusal->key != NULL && refusal->ledger_fate != NULL)
 		detail_text(&detail, "fate", refusal->ledger_fate);
-	if (refusal->key != NULL && !by_ledger)
+	if (refusal->key != NULL && refusal->nallowed >= 0)
 		detail_texts(&detail, "allowed", refusal->allowed, refusal->nallowed);
 	if (refusal->assigned_by != NULL)
 	{
@@ -175,59 +209,46 @@ refusal_detail(const Refusal *refusal, bool by_ledger)
 }
 
 /*
+ * Raises an error about a row; after its SQLSTATE come errmsg and, where there
+ * is something to advise, errhint.
+ */
+#define report_refusal(refusal, sqlstate, ...) \
+	ereport(ERROR, errcode(sqlstate), errdetail_internal("%s", refusal_detail(refusal)), \
+			errtable((refusal)->relation), __VA_ARGS__)
+
+/*
  * Raises PF001: the row is not, or is no longer, as the caller expected it.
  */
 void
 report_concurrent_modification(const Refusal *refusal)
 {
 	const char *relation = RelationGetRelationName(refusal->relation);
+	const char *found = refusal->current_state;
 
 	if (refusal->is_missing)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
-				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found it deleted",
-						refusal->key, relation, refusal->expected_state),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 errtable(refusal->relation)));
-
-	if (refusal->current_state == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
-				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found null",
-						refusal->key, relation, refusal->expected_state),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 errhint("Nothing was changed. No row gets a null state under the guard. SELECT * FROM verify_fates(%s), as the owner of the relation, lists the rows that have one.",
-						 quote_literal_cstr(qualified_name(refusal->relation))),
-				 errtable(refusal->relation)));
-
-	if (refusal->is_fated)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
-				 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
-						refusal->key, relation, refusal->expected_state, refusal->current_state),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.",
-						 refusal->current_state),
-				 errtable(refusal->relation)));
-
-	if (strcmp(refusal->current_state, refusal->expected_state) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONCURRENT_MODIFICATION),
-				 errmsg("concurrent modification of row \"%s\" of relation \"%s\", which is in state \"%s\"",
-						refusal->key, relation, refusal->current_state),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 IsolationUsesXactSnapshot() ?
-				 errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again.") :
-				 errhint("Nothing was changed. The row was changed while the call ran, and was not in the expected state when it was to be updated: read it again and decide anew."),
-				 errtable(refusal->relation)));
-
-	ereport(ERROR,
-			(errcode(ERRCODE_CONCURRENT_MODIFICATION),
-			 errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
-					refusal->key, relation, refusal->expected_state, refusal->current_state),
-			 errdetail_internal("%s", refusal_detail(refusal, false)),
-			 errhint("Nothing was changed. Read the row again and decide on the state that it has now."),
-			 errtable(refusal->relation)));
+		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
+					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found it deleted",
+							  refusal->key, relation, refusal->expected_state));
+	else if (found == NULL)
+		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
+					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found null",
+							  refusal->key, relation, refusal->expected_state),
+					   errhint("Nothing was changed. No row gets a null state under the guard. SELECT * FROM verify_fates(%s), as the owner of the relation, lists the rows that have one.",
+							   quote_literal_cstr(qualified_name(refusal->relation))));
+	else if (strcmp(found, refusal->expected_state) == 0 && !refusal->is_fated)
+		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
+					   errmsg("concurrent modification of row \"%s\" of relation \"%s\", which is in state \"%s\"",
+							  refusal->key, relation, found),
+					   IsolationUsesXactSnapshot() ?
+					   errhint("Nothing was changed. The row was changed after this transaction's snapshot: begin a new transaction and read it again.") :
+					   errhint("Nothing was changed. The row was changed while the call ran, and was not in the expected state when it was to be updated: read it again and decide anew."));
+	else
+		report_refusal(refusal, ERRCODE_CONCURRENT_MODIFICATION,
+					   errmsg("concurrent modification of row \"%s\" of relation \"%s\": expected state \"%s\", found \"%s\"",
+							  refusal->key, relation, refusal->expected_state, found),
+					   refusal->is_fated ?
+					   errhint("Nothing was changed. \"%s\" is a fate, which is for ever: do not try again.", found) :
+					   errhint("Nothing was changed. Read the row again and decide on the state that it has now."));
 }
 
 /*
@@ -236,23 +257,16 @@ report_concurrent_modification(const Refusal *refusal)
 void
 report_already_fated(const Refusal *refusal)
 {
-	if (refusal->key == NULL || refusal->current_state == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_ALREADY_FATED),
-				 errmsg("row of relation \"%s\" already has a fate",
-						RelationGetRelationName(refusal->relation)),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 errtable(refusal->relation)));
+	const char *relation = RelationGetRelationName(refusal->relation);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_ALREADY_FATED),
-			 errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\"",
-					refusal->key, RelationGetRelationName(refusal->relation),
-					refusal->current_state),
-			 errdetail_internal("%s", refusal_detail(refusal, false)),
-			 refusal->assigned_by == NULL ? 0 :
-			 errhint("A fate is for ever. If it was assigned by you, at the time in the detail, then your earlier attempt went through."),
-			 errtable(refusal->relation)));
+	if (refusal->key == NULL || refusal->current_state == NULL)
+		report_refusal(refusal, ERRCODE_ALREADY_FATED,
+					   errmsg("row of relation \"%s\" already has a fate", relation));
+	report_refusal(refusal, ERRCODE_ALREADY_FATED,
+				   errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\"",
+						  refusal->key, relation, refusal->current_state),
+				   refusal->assigned_by == NULL ? 0 :
+				   errhint("A fate is for ever. If it was assigned by you, at the time in the detail, then your earlier attempt went through."));
 }
 
 /*
@@ -261,30 +275,23 @@ report_already_fated(const Refusal *refusal)
 void
 report_invalid_transition(const Refusal *refusal)
 {
+	const char *relation = RelationGetRelationName(refusal->relation);
 	StringInfoData allowed;
 
 	if (refusal->key == NULL || refusal->current_state == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_STATE_TRANSITION),
-				 errmsg("row of relation \"%s\" cannot go to state \"%s\"",
-						RelationGetRelationName(refusal->relation), refusal->new_state),
-				 errdetail_internal("%s", refusal_detail(refusal, false)),
-				 errtable(refusal->relation)));
-
+		report_refusal(refusal, ERRCODE_INVALID_STATE_TRANSITION,
+					   errmsg("row of relation \"%s\" cannot go to state \"%s\"",
+							  relation, refusal->new_state));
 	initStringInfo(&allowed);
 	for (int i = 0; i < refusal->nallowed; i++)
 		appendStringInfo(&allowed, "%s\"%s\"", i > 0 ? ", " : "", refusal->allowed[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_STATE_TRANSITION),
-			 errmsg("row \"%s\" of relation \"%s\" cannot go from state \"%s\" to \"%s\"",
-					refusal->key, RelationGetRelationName(refusal->relation),
-					refusal->current_state, refusal->new_state),
-			 errdetail_internal("%s", refusal_detail(refusal, false)),
-			 refusal->nallowed == 0 ?
-			 errhint("The lifecycle does not know \"%s\", so it leads nowhere. extend_lifecycle can add it.",
-					 refusal->current_state) :
-			 errhint("The lifecycle leads from \"%s\" to: %s.", refusal->current_state, allowed.data),
-			 errtable(refusal->relation)));
+	report_refusal(refusal, ERRCODE_INVALID_STATE_TRANSITION,
+				   errmsg("row \"%s\" of relation \"%s\" cannot go from state \"%s\" to \"%s\"",
+						  refusal->key, relation, refusal->current_state, refusal->new_state),
+				   refusal->nallowed == 0 ?
+				   errhint("The lifecycle does not know \"%s\", so it leads nowhere. extend_lifecycle can add it.",
+						   refusal->current_state) :
+				   errhint("The lifecycle leads from \"%s\" to: %s.", refusal->current_state, allowed.data));
 }
 
 /*
@@ -293,14 +300,12 @@ report_invalid_transition(const Refusal *refusal)
 void
 report_not_a_fate(const Refusal *refusal)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_STATE_TRANSITION),
-			 errmsg("cannot assign state \"%s\" to row \"%s\" of relation \"%s\" as its fate",
-					refusal->new_state, refusal->key, RelationGetRelationName(refusal->relation)),
-			 errdetail_internal("%s", refusal_detail(refusal, false)),
-			 errhint("\"%s\" is a state that leads on. Use compare_and_swap for transitions between such states.",
-					 refusal->new_state),
-			 errtable(refusal->relation)));
+	report_refusal(refusal, ERRCODE_INVALID_STATE_TRANSITION,
+				   errmsg("cannot assign state \"%s\" to row \"%s\" of relation \"%s\" as its fate",
+						  refusal->new_state, refusal->key,
+						  RelationGetRelationName(refusal->relation)),
+				   errhint("\"%s\" is a state that leads on. Use compare_and_swap for transitions between such states.",
+						   refusal->new_state));
 }
 
 /*
@@ -309,12 +314,9 @@ report_not_a_fate(const Refusal *refusal)
 void
 report_not_found(const Refusal *refusal)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_SUBMISSION_NOT_FOUND),
-			 errmsg("row \"%s\" of relation \"%s\" does not exist",
-					refusal->key, RelationGetRelationName(refusal->relation)),
-			 errdetail_internal("%s", refusal_detail(refusal, false)),
-			 errtable(refusal->relation)));
+	report_refusal(refusal, ERRCODE_SUBMISSION_NOT_FOUND,
+				   errmsg("row \"%s\" of relation \"%s\" does not exist",
+						  refusal->key, RelationGetRelationName(refusal->relation)));
 }
 
 /*
@@ -325,56 +327,28 @@ report_not_found(const Refusal *refusal)
 void
 report_ledger_conflict(const Refusal *refusal, const char *ledger)
 {
-	Refusal		conflict = *refusal;
 	const char *relation = RelationGetRelationName(refusal->relation);
+	Refusal		conflict = *refusal;
 
 	/* a row with a null state can go to no fate: this one is being inserted */
 	conflict.is_missing = conflict.current_state == NULL;
+	/* the row can have no other fate, whatever the lifecycle allows */
+	conflict.nallowed = -1;
 
 	if (conflict.key == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_ALREADY_FATED),
-				 errmsg("row of relation \"%s\" already has a fate in ledger \"%s\"",
-						relation, ledger),
-				 errdetail_internal("%s", refusal_detail(&conflict, true)),
-				 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The owner of the relation finds it in the ledger."),
-				 errtable(refusal->relation)));
-
+		report_refusal(&conflict, ERRCODE_ALREADY_FATED,
+					   errmsg("row of relation \"%s\" already has a fate in ledger \"%s\"",
+							  relation, ledger),
+					   errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The owner of the relation finds it in the ledger."));
 	if (conflict.ledger_fate == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_ALREADY_FATED),
-				 errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
-						conflict.key, relation, ledger),
-				 errdetail_internal("%s", refusal_detail(&conflict, true)),
-				 errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells which it is, and who assigned it when."),
-				 errtable(refusal->relation)));
-
-	ereport(ERROR,
-			(errcode(ERRCODE_ALREADY_FATED),
-			 errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\" in ledger \"%s\"",
-					conflict.key, relation, conflict.ledger_fate, ledger),
-			 errdetail_internal("%s", refusal_detail(&conflict, true)),
-			 errhint("The ledger holds this fate from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells who assigned it when. What is to be decided anew needs a row with a key of its own."),
-			 errtable(refusal->relation)));
-}
-
-/*
- * Raises PF006 for tampering with a relation; the format of the message takes
- * its name.
- */
-void
-report_protected_relation(Relation relation, const char *message, const char *hint)
-{
-	StringInfoData detail;
-
-	detail_begin(&detail);
-	detail_text(&detail, "relation", qualified_name(relation));
-	ereport(ERROR,
-			(errcode(ERRCODE_FATE_PROTECTED),
-			 errmsg_internal(message, RelationGetRelationName(relation)),
-			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", hint),
-			 errtable(relation)));
+		report_refusal(&conflict, ERRCODE_ALREADY_FATED,
+					   errmsg("row \"%s\" of relation \"%s\" already has a fate in ledger \"%s\"",
+							  conflict.key, relation, ledger),
+					   errhint("The ledger holds a fate for this key from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells which it is, and who assigned it when."));
+	report_refusal(&conflict, ERRCODE_ALREADY_FATED,
+				   errmsg("row \"%s\" of relation \"%s\" already has the fate \"%s\" in ledger \"%s\"",
+						  conflict.key, relation, conflict.ledger_fate, ledger),
+				   errhint("The ledger holds this fate from an earlier row or an import, and fates are for ever: do not try again. The ledger's row tells who assigned it when. What is to be decided anew needs a row with a key of its own."));
 }
 
 /*
@@ -383,23 +357,13 @@ report_protected_relation(Relation relation, const char *message, const char *hi
  * of them what is wrong, as verify_fates tells it.
  */
 void
-report_unsound(Relation relation, List *problems)
+report_unsound(Relation relation, const List *problems)
 {
-	const char **texts = palloc(Max(1, list_length(problems)) * sizeof(char *));
-	int			count = 0;
-	StringInfoData detail;
-	ListCell   *cell;
-
-	foreach(cell, problems)
-		texts[count++] = lfirst(cell);
-	detail_begin(&detail);
-	detail_text(&detail, "relation", qualified_name(relation));
-	detail_texts(&detail, "problems", texts, count);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("governed relation \"%s\" is unsound and assigns no fates",
 					RelationGetRelationName(relation)),
-			 errdetail_internal("%s", detail_end(&detail)),
+			 errdetail_internal("%s", problems_detail(relation, problems)),
 			 errhint("SELECT * FROM verify_fates(%s), as the owner of the relation, lists the problems, and docs/operations.md tells how to repair each.",
 					 quote_literal_cstr(qualified_name(relation))),
 			 errtable(relation)));
@@ -429,11 +393,11 @@ get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 /*
- * Is it the error by which the server refuses, above READ COMMITTED, to update
- * or lock a row that has changed since the transaction's snapshot?  Other
- * errors have the same SQLSTATE; the message tells them apart, whatever
- * language it is shown in.  One that comes from another node has no message_id
- * of its own, only its text.
+ * Returns whether it is the error by which the server refuses, above READ
+ * COMMITTED, to update or lock a row that has changed since the transaction's
+ * snapshot.  Other errors have the same SQLSTATE; the message tells them apart,
+ * whatever language it is shown in.  One that comes from another node has no
+ * message_id of its own, only its text.
  */
 bool
 is_row_conflict(const ErrorData *error)

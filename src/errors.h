@@ -53,9 +53,9 @@ typedef struct Refusal
 	const char *current_state;	/* NULL if it is null or there is no row */
 	bool		is_missing;		/* there is no row */
 	const char *new_state;
-	bool		is_fated;		/* is current_state a fate? */
+	bool		is_fated;		/* current_state is a fate */
 	const char **allowed;		/* where current_state leads */
-	int			nallowed;
+	int			nallowed;		/* -1: which does not matter */
 	const char *ledger_fate;	/* the fate that the ledger alone holds, or
 								 * NULL if not known */
 	const char *assigned_by;	/* of the fate that stands, or NULL if not
@@ -72,8 +72,18 @@ pg_noreturn extern void report_ledger_conflict(const Refusal *refusal, const cha
 extern bool is_row_conflict(const ErrorData *error);
 extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
-pg_noreturn extern void report_protected_relation(Relation relation, const char *message,
-												  const char *hint);
-pg_noreturn extern void report_unsound(Relation relation, List *problems);
+extern char *relation_detail(Relation relation);
+extern char *problems_detail(Relation relation, const List *problems);
+pg_noreturn extern void report_unsound(Relation relation, const List *problems);
+
+/*
+ * Raises PF006 for tampering with a relation, whose name the message takes;
+ * message and hint are literals.
+ */
+#define report_protected_relation(relation, message, hint) \
+	ereport(ERROR, errcode(ERRCODE_FATE_PROTECTED), \
+			errmsg(message, RelationGetRelationName(relation)), \
+			errdetail_internal("%s", relation_detail(relation)), errhint(hint), \
+			errtable(relation))
 
 #endif							/* PETITION_CAS_ERRORS_H */

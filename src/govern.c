@@ -53,7 +53,7 @@
 #include "governed.h"
 #include "identity.h"
 #include "ledger.h"
-#include "petition_cas.h"
+#include "session.h"
 #include "soundness.h"
 #include "statement.h"
 #include "verify.h"
@@ -181,7 +181,7 @@ is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_ledger_users(guard_fate, RelationGetNamespace(relation), ledger))
+	foreach(cell, tables_naming_ledger(guard_fate, RelationGetNamespace(relation), ledger))
 	{
 		if (lfirst_oid(cell) != RelationGetRelid(relation) &&
 			relation_owner(lfirst_oid(cell)) == relation->rd_rel->relowner)

@@ -24,9 +24,9 @@
 #include "utils/rls.h"
 
 #include "compat.h"
-#include "ddl_guard.h"
 #include "errors.h"
 #include "guard.h"
+#include "session.h"
 #include "soundness.h"
 
 PG_FUNCTION_INFO_V1(guard_fate);
@@ -184,7 +184,7 @@ check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
 	Relation	ledger;
 	bool		altered;
 
-	if (!is_altering_table() && !InSecurityRestrictedOperation())
+	if (!petition_cas_altering_table && !InSecurityRestrictedOperation())
 		return;
 	ledger = relation_open(ledger_oid, NoLock);
 	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||

@@ -35,7 +35,7 @@
 
 #include "compat.h"
 #include "ledger.h"
-#include "petition_cas.h"
+#include "session.h"
 
 /* ----------------------------------------------------------------------
  * Its columns

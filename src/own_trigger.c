@@ -21,7 +21,6 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
-#include "commands/trigger.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -31,10 +30,6 @@
 
 #include "compat.h"
 #include "own_trigger.h"
-
-const char *const TRIGGER_MISSING = "is missing";
-const char *const TRIGGER_NOT_ALWAYS = "is no longer ENABLE ALWAYS";
-const char *const TRIGGER_OTHER = "is not the one that govern creates";
 
 /*
  * Returns a text of a function's row in pg_proc, in the current memory
@@ -50,9 +45,9 @@ get_function_text(HeapTuple function, AttrNumber attribute)
 }
 
 /*
- * Is the function the one that this module offers under that symbol?  Only a
- * superuser can create a function in C, so the symbol and the library's name
- * tell, whatever schema the extension is in.
+ * Returns whether the function is the one that this module offers under that
+ * symbol.  Only a superuser can create a function in C, so the symbol and the
+ * library's name tell, whatever schema the extension is in.
  */
 bool
 is_own_function(Oid function, const char *symbol)
@@ -92,7 +87,8 @@ find_trigger(Relation relation, const char *name)
 }
 
 /*
- * Has the relation a trigger of that name that calls that function of ours?
+ * Returns whether the relation has a trigger of that name that calls that
+ * function of ours.
  */
 static bool
 has_own_trigger(Relation relation, const char *name, const char *function)
@@ -103,7 +99,8 @@ has_own_trigger(Relation relation, const char *name, const char *function)
 }
 
 /*
- * Has the relation a guard trigger?  It is governed then, whatever that says.
+ * Returns whether the relation has a guard trigger.  It is governed then,
+ * whatever that says.
  */
 bool
 has_guard(Relation relation)
@@ -112,7 +109,7 @@ has_guard(Relation relation)
 }
 
 /*
- * Is the relation a ledger?  The trigger that guards it says so.
+ * Returns whether the relation is a ledger: the trigger that guards it says so.
  */
 bool
 is_ledger(Relation relation)
@@ -142,32 +139,6 @@ read_guard(Relation relation, GuardTrigger *guard)
 	return is_own_function(function, "guard_fate");
 }
 
-/*
- * Says what is wrong with one of our triggers, or returns NULL: it must be
- * there, call our function, for the given events (bits of tgtype) and whatever
- * the row or the columns are, and fire always.
- */
-const char *
-trigger_problem(Relation relation, const char *name, const char *function, int16 type)
-{
-	const Trigger *trigger = find_trigger(relation, name);
-
-	if (trigger == NULL)
-		return TRIGGER_MISSING;
-	if (trigger->tgtype != type || trigger->tgqual != NULL || trigger->tgnattr > 0 ||
-		trigger->tgdeferrable || !is_own_function(trigger->tgfoid, function))
-		return TRIGGER_OTHER;
-	/* the relation cache entry may have been rebuilt meanwhile */
-	trigger = find_trigger(relation, name);
-	if (trigger == NULL)
-		return TRIGGER_MISSING;
-	if (trigger->tgenabled == TRIGGER_DISABLED)
-		return "is disabled";
-	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
-		return TRIGGER_NOT_ALWAYS;
-	return NULL;
-}
-
 /* ----------------------------------------------------------------------
  * Rows of pg_trigger
  * ----------------------------------------------------------------------
@@ -189,7 +160,7 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 	bool		isnull;
 	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
 	struct varlena *slice;
-	char	   *names[3];
+	char	  **names[] = {&guard->key_column, &guard->state_column, &guard->ledger};
 	char	   *at;
 	char	   *end;
 
@@ -205,12 +176,9 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 
 		if (nul == NULL)
 			return false;
-		names[i] = pstrdup(at);
+		*names[i] = pstrdup(at);
 		at = nul + 1;
 	}
-	guard->key_column = names[0];
-	guard->state_column = names[1];
-	guard->ledger = names[2];
 	guard->graph = NULL;
 	return true;
 }
@@ -243,11 +211,11 @@ read_guard_names(Oid relid, GuardTrigger *guard)
 }
 
 /*
- * Returns the table of the trigger of that OID if it is in the namespace and
- * the trigger is a guard that names that ledger, else InvalidOid.
+ * Returns the table of a guard, by its OID, if it is in the namespace and the
+ * guard names that ledger, else InvalidOid.
  */
 static Oid
-ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledger)
+table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -256,17 +224,16 @@ ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledge
 	Oid			relid = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger_oid));
+				ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 	{
-		Oid			table = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-
-		if (get_rel_namespace(table) == namespace &&
-			read_trigger_row(row, RelationGetDescr(triggers), &guard) &&
-			strcmp(guard.ledger, ledger) == 0)
-			relid = table;
+		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
+		if (get_rel_namespace(relid) != namespace ||
+			!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
+			strcmp(guard.ledger, ledger) != 0)
+			relid = InvalidOid;
 	}
 	systable_endscan(scan);
 	return relid;
@@ -279,7 +246,7 @@ ledger_user(Relation triggers, Oid trigger_oid, Oid namespace, const char *ledge
  * commands on a ledger alone.
  */
 List *
-find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
+tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
@@ -289,7 +256,7 @@ find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	List	   *users = NIL;
+	List	   *tables = NIL;
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(ProcedureRelationId));
@@ -303,17 +270,17 @@ find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger)
 
 		MemoryContextSwitchTo(row_context);
 		if (dependency->classid == TriggerRelationId)
-			relid = ledger_user(triggers, dependency->objid, namespace, ledger);
+			relid = table_naming_ledger(triggers, dependency->objid, namespace, ledger);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row_context);
 		if (OidIsValid(relid))
-			users = lappend_oid(users, relid);
+			tables = lappend_oid(tables, relid);
 	}
 	systable_endscan(scan);
 	MemoryContextDelete(row_context);
 	table_close(triggers, AccessShareLock);
 	table_close(depend, AccessShareLock);
-	return users;
+	return tables;
 }
 
 /*
@@ -341,9 +308,8 @@ ledger_subject(Relation ledger)
 Oid
 own_function(const char *schema, const char *function)
 {
-	List	   *name = list_make1(makeString(pstrdup(schema)));
+	List	   *name = list_make2(makeString(pstrdup(schema)), makeString(pstrdup(function)));
 
-	name = lappend(name, makeString(pstrdup(function)));
 	return LookupFuncName(name, 0, NULL, false);
 }
 

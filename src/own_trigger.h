@@ -21,15 +21,6 @@
 #define LEDGER_TRIGGER		"petition_cas_ledger"
 #define LEDGER_TRUNCATE_TRIGGER	"petition_cas_ledger_truncate"
 
-/* tgtype of our triggers */
-#define GUARD_TRIGGER_TYPE \
-	(TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | \
-	 TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
-#define TRUNCATE_TRIGGER_TYPE \
-	(TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE)
-#define LEDGER_TRIGGER_TYPE \
-	(TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
-
 /* The arguments of guard_fate */
 #define GUARD_NARGS	4
 
@@ -42,20 +33,13 @@ typedef struct GuardTrigger
 	char	   *graph;			/* the lifecycle */
 } GuardTrigger;
 
-/* What trigger_problem may return, beside others */
-extern const char *const TRIGGER_MISSING;
-extern const char *const TRIGGER_NOT_ALWAYS;
-extern const char *const TRIGGER_OTHER;
-
 extern const Trigger *find_trigger(Relation relation, const char *name);
 extern bool is_own_function(Oid function, const char *symbol);
 extern bool has_guard(Relation relation);
 extern bool is_ledger(Relation relation);
 extern bool read_guard(Relation relation, GuardTrigger *guard);
 extern bool read_guard_names(Oid relid, GuardTrigger *guard);
-extern const char *trigger_problem(Relation relation, const char *name, const char *function,
-								   int16 type);
-extern List *find_ledger_users(Oid guard_fate, Oid namespace, const char *ledger);
+extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);
 extern const char *ledger_subject(Relation ledger);
 extern Oid	own_function(const char *schema, const char *function);
 extern char *own_schema(FunctionCallInfo fcinfo);

@@ -15,12 +15,13 @@
  *	  the relations that it rests on is invalidated, so that it costs a call
  *	  nothing.
  *	- The event triggers ask before and after a command on a table or a ledger
- *	  (problems_for_ddl), without waiting for a lock.  They forgive what was so before the command: a
- *	  restore builds a table step by step, and whoever repairs one need not do
- *	  it in one command.  A plain CREATE TRIGGER is forgiven what is passing: a
- *	  trigger that does not fire always yet, others of ours that are missing, a
- *	  key without an index, a ledger that is not there or has no primary key; and
- *	  a lifecycle that does not fit the column, which hinders nobody else.
+ *	  (problems_for_ddl), without waiting for a lock.  They forgive what was so
+ *	  before the command: a restore builds a table step by step, and whoever
+ *	  repairs one need not do it in one command.  A plain CREATE TRIGGER is
+ *	  forgiven what is passing: a trigger that does not fire always yet, others of
+ *	  ours that are missing, a key without an index, a ledger that is not there or
+ *	  has no primary key; and a lifecycle that does not fit the column, which
+ *	  hinders nobody else.
  *	- verify_fates tells all of it, and what is merely imprudent as well
  *	  (imprudences): rights of others on the ledger, triggers and unique indexes
  *	  of the user's on it, event triggers that are off.  Such things can hinder,
@@ -53,6 +54,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
+#include "commands/trigger.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/parse_relation.h"
@@ -76,36 +78,43 @@ typedef struct Findings
 	Oid			about;			/* the relation that is being looked at */
 	bool		unlocked;		/* in: other relations are looked at without a
 								 * lock */
-	bool		all_partitions; /* in: look at the guards of all, */
-	const List *partitions;		/* or at those of these OIDs */
+	const List *partitions;		/* in: OIDs of those whose guards are looked
+								 * at */
 	Oid			ledger;
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
-	bool		before_trigger; /* does one see its new rows? */
+	bool		before_trigger; /* one sees its new rows */
 	List	   *watched;		/* OIDs of all that this rests on */
 } Findings;
 
-/* What event triggers advise who would leave a problem behind */
-#define KEEP_HINT \
-	"While the table is governed this has to stay: without it a second fate, or a lost record, would be possible."
-#define TRIGGER_HINT \
-	"It has to fire always, which ALTER TABLE ... ENABLE TRIGGER ends too. Name your own triggers; to restore data, set session_replication_role to replica."
-
 /*
- * Adds a problem.
+ * Adds a problem, whose text belongs to it.
  */
 static void
-add_problem(Findings *findings, int sqlerrcode, const char *hint, char *text)
+add_problem_text(Findings *findings, int sqlerrcode, int traits, const char *hint, char *text)
 {
-	Problem    *problem = palloc0(sizeof(Problem));
+	Problem    *problem = palloc(sizeof(Problem));
 
 	problem->text = text;
 
 	problem->about = findings->about;
 	problem->sqlerrcode = sqlerrcode;
+	problem->traits = traits;
 	problem->hint = hint;
-	problem->refusal_hint = KEEP_HINT;
 	findings->problems = lappend(findings->problems, problem);
 }
+
+/* Adds a problem; its text comes last, as psprintf takes it */
+#define add_problem(findings, sqlerrcode, traits, hint, ...) \
+	add_problem_text(findings, sqlerrcode, traits, hint, psprintf(__VA_ARGS__))
+
+/* Adds one of a ledger, whose name comes before the text */
+#define add_misfit(findings, ledger, traits, hint, ...) \
+	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, traits, hint, \
+				"ledger \"%s\" %s", RelationGetRelationName(ledger), psprintf(__VA_ARGS__))
+
+/* Adds what is told, and stops nobody */
+#define add_imprudence(findings, ...) \
+	add_problem(findings, 0, 0, NULL, "imprudent: " __VA_ARGS__)
 
 /*
  * Returns a relation that nobody need hold a lock on, to be closed by
@@ -149,40 +158,15 @@ look_away(const Findings *findings, Relation relation)
 }
 
 /*
- * Marks the problem that was added last as one that the drop of something else
- * leaves behind, by CASCADE.
+ * Returns a column of a relation, or NULL if there is none of that name.
  */
-static void
-mark_droppable(Findings *findings)
+static Form_pg_attribute
+column_named(Relation relation, const char *name)
 {
-	((Problem *) llast(findings->problems))->droppable = true;
-}
+	AttrNumber	attno = attnameAttNum(relation, name, false);
 
-/*
- * Marks the problem that was added last as one that can be had by altering table
- * and ledger alike, while the table is not governed.
- */
-static void
-mark_alterable(Findings *findings)
-{
-	((Problem *) llast(findings->problems))->refusal_hint = UNGOVERN_HINT;
-}
-
-/*
- * Marks the problem that was added last as one that a restore leaves behind
- * between two of its commands.
- */
-static void
-mark_passing(Findings *findings)
-{
-	((Problem *) llast(findings->problems))->passing = true;
-}
-
-static void
-add_imprudence(Findings *findings, char *text)
-{
-	add_problem(findings, 0, NULL, psprintf("imprudent: %s", text));
-	((Problem *) llast(findings->problems))->imprudent = true;
+	return attno > InvalidAttrNumber ?
+		TupleDescAttr(RelationGetDescr(relation), attno - 1) : NULL;
 }
 
 /* ----------------------------------------------------------------------
@@ -204,8 +188,8 @@ first_oid(HeapTuple index, AttrNumber attribute)
 }
 
 /*
- * Is the index, given by its row in pg_index, a valid, immediate, total unique
- * index on that column alone, by the column type's own equality?
+ * Returns whether an index, given by its row in pg_index, is a valid, immediate,
+ * total unique index on that column alone, by the column type's own equality.
  */
 static bool
 is_key_index(HeapTuple index, Form_pg_attribute key)
@@ -225,17 +209,19 @@ is_key_index(HeapTuple index, Form_pg_attribute key)
 }
 
 /*
- * Returns the OIDs of the indexes that make a column of the relation a key.
- * They are read from the catalog, not opened: who works on an index, such as a
- * restore that attaches it, shall not be waited for.
+ * Returns the OIDs of the indexes that make a column of the relation a key, if
+ * there is one of that name.  They are read from the catalog, not opened: who
+ * works on an index, such as a restore that attaches it, shall not be waited for.
  */
 static List *
-key_indexes(Relation relation, AttrNumber attno)
+key_indexes(Relation relation, const char *column)
 {
-	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+	Form_pg_attribute key = column_named(relation, column);
 	List	   *found = NIL;
 	ListCell   *cell;
 
+	if (key == NULL)
+		return NIL;
 	foreach(cell, RelationGetIndexList(relation))
 	{
 		HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
@@ -250,15 +236,13 @@ key_indexes(Relation relation, AttrNumber attno)
 }
 
 /*
- * Has the relation a column of that name that is a key, by an index other than
- * the one excepted (InvalidOid: by any)?
+ * Returns whether the relation has a column of that name that is a key, by an
+ * index other than the one excepted (InvalidOid: by any).
  */
 bool
 has_key_index(Relation relation, const char *column, Oid except)
 {
-	AttrNumber	attno = attnameAttNum(relation, column, false);
-
-	return attno > 0 && list_delete_oid(key_indexes(relation, attno), except) != NIL;
+	return list_delete_oid(key_indexes(relation, column), except) != NIL;
 }
 
 /* ----------------------------------------------------------------------
@@ -267,8 +251,8 @@ has_key_index(Relation relation, const char *column, Oid except)
  */
 
 /*
- * Has the relation an inheritance child, of whatever kind?  A partitioned
- * table's partitions are none.
+ * Returns whether the relation has an inheritance child, of whatever kind.  A
+ * partitioned table's partitions are none.
  */
 static bool
 has_children(Relation relation)
@@ -279,43 +263,8 @@ has_children(Relation relation)
 }
 
 /*
- * Looks at what kind of relation it is; returns false for one that has nothing
- * else to be looked at.
- */
-static bool
-find_kind_problems(Findings *findings, Relation relation)
-{
-	char		relkind = relation->rd_rel->relkind;
-
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-	{
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, "Govern the table below it.",
-					pstrdup("it is not a table"));
-		return false;
-	}
-	if (IsSystemRelation(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
-					pstrdup("it is a system catalog"));
-	if (RelationUsesLocalBuffers(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
-					"Nobody else can decide on its rows, and nothing of it stays.",
-					pstrdup("it is a temporary table"));
-	if (relation->rd_rel->relispartition)
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
-					"Govern the partitioned table that it belongs to.",
-					pstrdup("it is a partition"));
-	else if (has_superclass(RelationGetRelid(relation)) || has_children(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
-					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
-					pstrdup("it is an inheritance parent or child"));
-	if (is_ledger(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL, pstrdup("it is a ledger"));
-	return true;
-}
-
-/*
- * Is a type temporary, or made of one that is?  What is made of it vanishes with
- * the session that created it, and no event trigger is asked.
+ * Returns whether a type is temporary, or made of one that is.  What is made of
+ * it vanishes with the session that created it, and no event trigger is asked.
  */
 static bool
 is_temporary(Oid type)
@@ -350,61 +299,46 @@ is_temporary(Oid type)
 }
 
 /*
- * Returns the column of that name, or NULL, and the problem that it is not
- * there.
+ * Returns a column that governs, or NULL and the problem that it is not there.
  */
 static Form_pg_attribute
 find_column(Findings *findings, Relation relation, const char *what, const char *column)
 {
-	AttrNumber	attno = attnameAttNum(relation, column, false);
+	Form_pg_attribute found = column_named(relation, column);
 
-	if (attno > InvalidAttrNumber)
-	{
-		Form_pg_attribute found = TupleDescAttr(RelationGetDescr(relation), attno - 1);
-
-		if (is_temporary(found->atttypid))
-			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE,
-						"Give the column a type that stays.",
-						psprintf("%s column \"%s\" is of a temporary type", what, column));
-		return found;
-	}
-	add_problem(findings, ERRCODE_UNDEFINED_COLUMN,
-				"Give the columns to govern as key_column and state_column.",
-				psprintf("%s column \"%s\" does not exist", what, column));
-	mark_droppable(findings);
-	mark_alterable(findings);
-	return NULL;
+	if (found == NULL)
+		add_problem(findings, ERRCODE_UNDEFINED_COLUMN, DROPPABLE | ALTERABLE,
+					"Give the columns to govern as key_column and state_column.",
+					"%s column \"%s\" does not exist", what, column);
+	else if (is_temporary(found->atttypid))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Give the column a type that stays.",
+					"%s column \"%s\" is of a temporary type", what, column);
+	return found;
 }
 
+/*
+ * Looks at the key column and its indexes.
+ */
 static void
 find_key_problems(Findings *findings, Relation relation, const char *column)
 {
 	Form_pg_attribute key = find_column(findings, relation, "key", column);
-	List	   *indexes;
+	List	   *indexes = key_indexes(relation, column);
 
 	if (key == NULL)
 		return;
-	indexes = key_indexes(relation, key->attnum);
 	findings->watched = list_concat(findings->watched, indexes);
 	if (indexes == NIL)
-	{
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, DROPPABLE | PASSING,
 					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
-					psprintf("key column \"%s\" has no unique index of its own", column));
-		mark_droppable(findings);
-		mark_passing(findings);
-	}
+					"key column \"%s\" has no unique index of its own", column);
 	if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
-	{
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.",
-							 quote_identifier(column)),
-					psprintf("key column \"%s\" may be null", column));
-		mark_passing(findings);
-	}
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
+					psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.", quote_identifier(column)),
+					"key column \"%s\" may be null", column);
 	if (is_ledger_column(column))
-		add_problem(findings, ERRCODE_DUPLICATE_COLUMN, "Rename the key column.",
-					psprintf("key column \"%s\" has the name of a column of the ledger", column));
+		add_problem(findings, ERRCODE_DUPLICATE_COLUMN, 0, "Rename the key column.",
+					"key column \"%s\" has the name of a column of the ledger", column);
 }
 
 /*
@@ -414,36 +348,32 @@ find_key_problems(Findings *findings, Relation relation, const char *column)
 static void
 find_state_problems(Findings *findings, Relation relation, const char *column, const char *graph)
 {
-	Form_pg_attribute state = find_column(findings, relation, "state", column);
+	Form_pg_attribute found = find_column(findings, relation, "state", column);
 	Lifecycle  *lifecycle;
 
-	if (state == NULL)
+	if (found == NULL)
 		return;
-	if (!is_state_type(state->atttypid))
+	if (!is_state_type(found->atttypid))
 	{
-		add_problem(findings, ERRCODE_DATATYPE_MISMATCH,
+		add_problem(findings, ERRCODE_DATATYPE_MISMATCH, PASSING,
 					"A state column is of type text, varchar or an enum.",
-					psprintf("state column \"%s\" is of type %s", column,
-							 format_type_be(state->atttypid)));
-		mark_passing(findings);
+					"state column \"%s\" is of type %s", column, format_type_be(found->atttypid));
 		return;
 	}
-	if (state->attgenerated != '\0')
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
-					psprintf("state column \"%s\" is generated", column));
-	if (holds_any_state(state))
+	if (found->attgenerated != '\0')
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
+					"state column \"%s\" is generated", column);
+	if (holds_any_state(found))
 		return;
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																   CStringGetDatum(graph))));
 	for (int i = 0; i < lifecycle->nstates; i++)
 	{
 		const char *hint;
-		const char *misfit = state_misfit(state, &lifecycle->states[i], &hint);
+		const char *misfit = state_misfit(found, &lifecycle->states[i], &hint);
 
-		if (misfit == NULL)
-			continue;
-		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, hint, unconstify(char *, misfit));
-		mark_passing(findings);
+		if (misfit != NULL)
+			add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, PASSING, hint, "%s", misfit);
 	}
 }
 
@@ -454,9 +384,32 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 static void
 find_table_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
-	findings->about = RelationGetRelid(relation);
-	if (!find_kind_problems(findings, relation))
+	Oid			relid = RelationGetRelid(relation);
+	char		relkind = relation->rd_rel->relkind;
+
+	findings->about = relid;
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+	{
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Govern the table below it.",
+					"it is not a table");
 		return;
+	}
+	if (IsSystemRelation(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a system catalog");
+	if (RelationUsesLocalBuffers(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"Nobody else can decide on its rows, and nothing of it stays.",
+					"it is a temporary table");
+	if (relation->rd_rel->relispartition)
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"Govern the partitioned table that it belongs to.",
+					"it is a partition");
+	else if (has_superclass(relid) || has_children(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0,
+					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
+					"it is an inheritance parent or child");
+	if (is_ledger(relation))
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
 	find_key_problems(findings, relation, guard->key_column);
 	find_state_problems(findings, relation, guard->state_column, guard->graph);
 }
@@ -478,79 +431,88 @@ table_problems(Relation relation, const GuardTrigger *guard)
  * ----------------------------------------------------------------------
  */
 
+/*
+ * Looks at one of our triggers: it must be there, call our function, for the
+ * given events and whatever the row or the columns are, and fire always.
+ */
 static void
-find_trigger_problem(Findings *findings, Relation relation, const char *name, const char *function,
-					 int16 type)
+find_trigger_problem(Findings *findings, Relation relation, const char *name)
 {
-	const char *what = trigger_problem(relation, name, function, type);
-	Problem    *problem;
+	static const struct
+	{
+		const char *name;
+		const char *function;
+		int16		type;		/* tgtype */
+	}			wanted[] = {
+		{GUARD_TRIGGER, "guard_fate", TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER |
+		TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
+		{TRUNCATE_TRIGGER, "guard_truncate", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE},
+		{LEDGER_TRIGGER, "guard_ledger", TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE |
+		TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
+		{LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE}
+	};
+	const Trigger *trigger = find_trigger(relation, name);
 
-	if (what == NULL)
+	/* read first: the relation cache may rebuild it at any catalog access */
+	char		enabled = trigger ? trigger->tgenabled : '\0';
+	const char *what;
+	int			traits;
+	int			i = 0;
+
+	while (strcmp(wanted[i].name, name) != 0)
+		i++;
+	if (trigger == NULL)
+	{
+		what = "is missing";
+		traits = DROPPABLE | PASSING;
+	}
+	else if (trigger->tgtype != wanted[i].type || trigger->tgqual != NULL ||
+			 trigger->tgnattr > 0 || trigger->tgdeferrable ||
+			 !is_own_function(trigger->tgfoid, wanted[i].function))
+	{
+		what = "is not the one that govern creates";
+		traits = OTHER_TRIGGER;
+	}
+	else if (enabled == TRIGGER_FIRES_ALWAYS)
 		return;
-	findings->about = RelationGetRelid(relation);
-	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-				psprintf("trigger \"%s\" of relation \"%s\" %s",
-						 name, RelationGetRelationName(relation), what));
-	problem = llast(findings->problems);
-	if (what == TRIGGER_MISSING)
-		problem->droppable = true;
+	else if (enabled == TRIGGER_DISABLED)
+	{
+		what = "is disabled";
+		traits = DISABLED_TRIGGER;
+	}
 	else
 	{
-		problem->refusal_hint = TRIGGER_HINT;
-		problem->refusal = psprintf(what == TRIGGER_OTHER ?
-									"cannot alter the trigger that guards relation \"%s\"" :
-									"cannot disable the trigger that guards relation \"%s\"",
-									RelationGetRelationName(relation));
+		what = "is no longer ENABLE ALWAYS";
+		traits = DISABLED_TRIGGER | PASSING;
 	}
-	if (what == TRIGGER_MISSING || what == TRIGGER_NOT_ALWAYS)
-		mark_passing(findings);
+	findings->about = RelationGetRelid(relation);
+	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, traits, NULL,
+				"trigger \"%s\" of relation \"%s\" %s",
+				name, RelationGetRelationName(relation), what);
 }
 
 /*
- * Looks at the guard of a partition.
+ * Looks at the guards of those of the partitions that are a table's.
  */
 static void
-find_partition_problems(Findings *findings, Oid relid)
+find_partition_problems(Findings *findings, Relation relation)
 {
-	Relation	partition = look_at(findings, relid);
-
-	if (partition == NULL)
-		return;
-	find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-	if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, NULL,
-					psprintf("partition \"%s\" is a foreign table",
-							 RelationGetRelationName(partition)));
-	look_away(findings, partition);
-}
-
-/*
- * Looks at the triggers of a table and at the guards of those of its partitions
- * that are to be looked at.
- */
-static void
-find_guard_problems(Findings *findings, Relation relation)
-{
-	Oid			relid = RelationGetRelid(relation);
 	ListCell   *cell;
 
-	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, "guard_truncate",
-						 TRUNCATE_TRIGGER_TYPE);
-	find_trigger_problem(findings, relation, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
 	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return;
-	if (findings->all_partitions)
-	{
-		foreach(cell, find_all_inheritors(relid, NoLock, NULL))
-		{
-			if (lfirst_oid(cell) != relid)
-				find_partition_problems(findings, lfirst_oid(cell));
-		}
-	}
 	foreach(cell, findings->partitions)
 	{
-		if (list_member_oid(partition_ancestors(lfirst_oid(cell)), relid))
-			find_partition_problems(findings, lfirst_oid(cell));
+		Relation	partition;
+
+		if (!list_member_oid(partition_ancestors(lfirst_oid(cell)), RelationGetRelid(relation)) ||
+			(partition = look_at(findings, lfirst_oid(cell))) == NULL)
+			continue;
+		find_trigger_problem(findings, partition, GUARD_TRIGGER);
+		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
+						"partition \"%s\" is a foreign table", RelationGetRelationName(partition));
+		look_away(findings, partition);
 	}
 }
 
@@ -560,49 +522,30 @@ find_guard_problems(Findings *findings, Relation relation)
  */
 
 /*
- * Adds a problem of a ledger.
+ * Looks at a column that every ledger has, as wanted.
  */
 static void
-add_misfit(Findings *findings, Relation ledger, const char *hint, const char *text)
+find_ledger_column_problems(Findings *findings, Relation ledger, const LedgerColumn *wanted)
 {
-	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
-				psprintf("ledger \"%s\" %s", RelationGetRelationName(ledger), text));
-}
+	Form_pg_attribute found = column_named(ledger, wanted->name);
 
-/*
- * Looks at the columns of a ledger that are the same in each.
- */
-static void
-find_ledger_column_problems(Findings *findings, Relation ledger)
-{
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
+	if (found == NULL)
 	{
-		const LedgerColumn *wanted = &ledger_columns[i];
-		AttrNumber	attno = attnameAttNum(ledger, wanted->name, false);
-		Form_pg_attribute found;
-
-		if (attno <= InvalidAttrNumber)
-		{
-			add_misfit(findings, ledger, NULL, psprintf("has no column \"%s\"", wanted->name));
-			mark_droppable(findings);
-			continue;
-		}
-		found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
-		if (found->atttypid != wanted->type || found->atttypmod != -1)
-			add_misfit(findings, ledger, NULL,
-					   psprintf("has a column \"%s\" of type %s instead of %s", wanted->name,
-								format_type_with_typemod(found->atttypid, found->atttypmod),
-								format_type_be(wanted->type)));
-		if (found->attgenerated != '\0' || found->attidentity != '\0')
-			add_misfit(findings, ledger, NULL,
-					   psprintf("has a generated column \"%s\"", wanted->name));
-		/* one that was not validated still refuses new rows */
-		if (wanted->not_null ? !column_is_not_null(RelationGetDescr(ledger), attno) :
-			found->attnotnull)
-			add_misfit(findings, ledger, NULL,
-					   psprintf(wanted->not_null ? "has a column \"%s\" that may be null" :
-								"has a column \"%s\" that may not be null", wanted->name));
+		add_misfit(findings, ledger, DROPPABLE, NULL, "has no column \"%s\"", wanted->name);
+		return;
 	}
+	if (found->atttypid != wanted->type || found->atttypmod != -1)
+		add_misfit(findings, ledger, 0, NULL, "has a column \"%s\" of type %s instead of %s",
+				   wanted->name, format_type_with_typemod(found->atttypid, found->atttypmod),
+				   format_type_be(wanted->type));
+	if (found->attgenerated != '\0' || found->attidentity != '\0')
+		add_misfit(findings, ledger, 0, NULL, "has a generated column \"%s\"", wanted->name);
+	if (wanted->not_null && !column_is_not_null(RelationGetDescr(ledger), found->attnum))
+		add_misfit(findings, ledger, 0, NULL, "has a column \"%s\" that may be null", wanted->name);
+	/* one that was not validated still refuses new rows */
+	if (!wanted->not_null && found->attnotnull)
+		add_misfit(findings, ledger, 0, NULL, "has a column \"%s\" that may not be null",
+				   wanted->name);
 }
 
 /*
@@ -613,42 +556,32 @@ static void
 find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
 {
 	const char *name = NameStr(key->attname);
-	AttrNumber	attno = attnameAttNum(ledger, name, false);
+	Form_pg_attribute found = column_named(ledger, name);
 	int32		typmod;
 	Oid			type = key_base_type(key, &typmod);
-	Form_pg_attribute found;
 
-	if (attno <= InvalidAttrNumber)
+	if (found == NULL)
 	{
-		add_misfit(findings, ledger,
+		add_misfit(findings, ledger, DROPPABLE | ALTERABLE,
 				   "If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.",
-				   psprintf("has no key column \"%s\"", name));
-		mark_droppable(findings);
-		mark_alterable(findings);
+				   "has no key column \"%s\"", name);
 		return;
 	}
-	found = TupleDescAttr(RelationGetDescr(ledger), attno - 1);
 	if (found->attcollation != key->attcollation)
-		add_misfit(findings, ledger, NULL,
-				   psprintf("has a key column \"%s\" of another collation than the table", name));
+		add_misfit(findings, ledger, 0, NULL,
+				   "has a key column \"%s\" of another collation than the table", name);
 	if (found->atttypid != type || found->atttypmod != typmod)
-		add_misfit(findings, ledger, NULL,
-				   psprintf("has a key column \"%s\" of another type than the table (%s, not %s)",
-							name, format_type_with_typemod(found->atttypid, found->atttypmod),
-							format_type_with_typemod(type, typmod)));
+		add_misfit(findings, ledger, 0, NULL,
+				   "has a key column \"%s\" of another type than the table (%s, not %s)",
+				   name, format_type_with_typemod(found->atttypid, found->atttypmod),
+				   format_type_with_typemod(type, typmod));
 	if (found->attgenerated != '\0' || found->attidentity != '\0')
-		add_misfit(findings, ledger, NULL, psprintf("has a generated column \"%s\"", name));
-	if (!column_is_not_null(RelationGetDescr(ledger), attno))
-	{
-		add_misfit(findings, ledger, NULL, psprintf("has a key column \"%s\" that may be null", name));
-		mark_passing(findings);
-	}
+		add_misfit(findings, ledger, 0, NULL, "has a generated column \"%s\"", name);
+	if (!column_is_not_null(RelationGetDescr(ledger), found->attnum))
+		add_misfit(findings, ledger, PASSING, NULL,
+				   "has a key column \"%s\" that may be null", name);
 	if (!has_key_index(ledger, name, InvalidOid))
-	{
-		add_misfit(findings, ledger, NULL, psprintf("has no primary key on \"%s\"", name));
-		mark_droppable(findings);
-		mark_passing(findings);
-	}
+		add_misfit(findings, ledger, DROPPABLE | PASSING, NULL, "has no primary key on \"%s\"", name);
 }
 
 /*
@@ -658,28 +591,28 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 static void
 find_misfits(Findings *findings, Relation ledger, Relation relation, const char *key_column)
 {
-	AttrNumber	attno = attnameAttNum(relation, key_column, false);
+	Form_pg_attribute key = column_named(relation, key_column);
 
 	findings->about = RelationGetRelid(ledger);
 	if (ledger->rd_rel->relkind != RELKIND_RELATION)
 	{
-		add_misfit(findings, ledger, NULL, "is not an ordinary table");
+		add_misfit(findings, ledger, 0, NULL, "is not an ordinary table");
 		return;
 	}
 	if (OidIsValid(ledger->rd_rel->reloftype) || ledger->rd_rel->relispartition ||
 		has_superclass(RelationGetRelid(ledger)) || has_children(ledger))
-		add_misfit(findings, ledger, NULL,
+		add_misfit(findings, ledger, 0, NULL,
 				   "is a typed table, a partition, or an inheritance parent or child");
 	if (ledger->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		add_misfit(findings, ledger, NULL, "is not logged: a crash would empty it");
+		add_misfit(findings, ledger, 0, NULL, "is not logged: a crash would empty it");
 	if (ledger->rd_rel->relowner != relation->rd_rel->relowner)
-		add_misfit(findings, ledger, NULL, "belongs to another role than the table");
+		add_misfit(findings, ledger, 0, NULL, "belongs to another role than the table");
 	if (ledger->rd_rules != NULL)
-		add_misfit(findings, ledger, "Drop the rules.", "has rules");
-	find_ledger_column_problems(findings, ledger);
-	if (attno > InvalidAttrNumber)
-		find_ledger_key_problems(findings, ledger,
-								 TupleDescAttr(RelationGetDescr(relation), attno - 1));
+		add_misfit(findings, ledger, 0, "Drop the rules.", "has rules");
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+		find_ledger_column_problems(findings, ledger, &ledger_columns[i]);
+	if (key != NULL)
+		find_ledger_key_problems(findings, ledger, key);
 }
 
 /*
@@ -712,52 +645,39 @@ open_ledger(Findings *findings, Relation relation, const char *ledger)
 }
 
 /*
- * Notes by which indexes a ledger tells keys apart, and whether a trigger may
- * change its new rows.
- */
-static void
-note_ledger(Findings *findings, Relation ledger, const char *key_column)
-{
-	const TriggerDesc *triggers = ledger->trigdesc;
-	AttrNumber	attno = attnameAttNum(ledger, key_column, false);
-	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
-	ListCell   *cell;
-
-	findings->before_trigger = triggers != NULL && triggers->trig_insert_before_row;
-	foreach(cell, keys)
-	{
-		char	   *name = get_rel_name(lfirst_oid(cell));
-
-		findings->watched = lappend_oid(findings->watched, lfirst_oid(cell));
-		if (name != NULL)
-			findings->ledger_keys = lappend(findings->ledger_keys, name);
-	}
-}
-
-/*
- * Looks at the ledger of a table and at its triggers.
+ * Looks at the ledger of a table and at its triggers, and notes by which indexes
+ * it tells keys apart, and whether a trigger may change its new rows.
  */
 static void
 find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
 	Relation	ledger = open_ledger(findings, relation, guard->ledger);
+	List	   *keys;
+	ListCell   *cell;
 
 	if (ledger == NULL)
 	{
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					psprintf("ledger \"%s.%s\" is missing",
-							 get_namespace_name(RelationGetNamespace(relation)), guard->ledger));
-		mark_passing(findings);
-		mark_alterable(findings);
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING | ALTERABLE, NULL,
+					"ledger \"%s.%s\" is missing",
+					get_namespace_name(RelationGetNamespace(relation)), guard->ledger);
 		return;
 	}
 	find_misfits(findings, ledger, relation, guard->key_column);
 	if (ledger->rd_rel->relkind == RELKIND_RELATION)
 	{
-		find_trigger_problem(findings, ledger, LEDGER_TRIGGER, "guard_ledger", LEDGER_TRIGGER_TYPE);
-		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER, "guard_ledger",
-							 TRUNCATE_TRIGGER_TYPE);
-		note_ledger(findings, ledger, guard->key_column);
+		find_trigger_problem(findings, ledger, LEDGER_TRIGGER);
+		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER);
+		findings->before_trigger = ledger->trigdesc != NULL &&
+			ledger->trigdesc->trig_insert_before_row;
+		keys = key_indexes(ledger, guard->key_column);
+		findings->watched = list_concat(findings->watched, keys);
+		foreach(cell, keys)
+		{
+			char	   *name = get_rel_name(lfirst_oid(cell));
+
+			if (name != NULL)
+				findings->ledger_keys = lappend(findings->ledger_keys, name);
+		}
 	}
 	findings->ledger = RelationGetRelid(ledger);
 	findings->watched = lappend_oid(findings->watched, RelationGetRelid(ledger));
@@ -776,23 +696,20 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 
 	if (!read_guard(relation, &guard))
 	{
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					partition == NULL ?
-					psprintf("trigger \"%s\" of relation \"%s\" is not the one that govern creates",
-							 GUARD_TRIGGER, RelationGetRelationName(relation)) :
-					psprintf("relation \"%s\", which it is a partition of, is not governed",
-							 RelationGetRelationName(relation)));
+		if (partition == NULL)
+			add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, 0, NULL,
+						"trigger \"%s\" of relation \"%s\" is not the one that govern creates",
+						GUARD_TRIGGER, RelationGetRelationName(relation));
+		else
+			add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, 0, NULL,
+						"relation \"%s\", which it is a partition of, is not governed",
+						RelationGetRelationName(relation));
 		return;
 	}
 	find_table_problems(findings, relation, &guard);
-	if (partition == NULL)
-		find_guard_problems(findings, relation);
-	else
-	{
-		find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, "guard_truncate",
-							 TRUNCATE_TRIGGER_TYPE);
-		find_trigger_problem(findings, partition, GUARD_TRIGGER, "guard_fate", GUARD_TRIGGER_TYPE);
-	}
+	find_trigger_problem(findings, relation, TRUNCATE_TRIGGER);
+	find_trigger_problem(findings, partition == NULL ? relation : partition, GUARD_TRIGGER);
+	find_partition_problems(findings, relation);
 	find_ledger_problems(findings, relation, &guard);
 }
 
@@ -802,8 +719,9 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 List *
 governed_problems(Relation relation)
 {
-	Findings	findings = {.all_partitions = true};
+	Findings	findings = {0};
 
+	findings.partitions = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
 	find_all_problems(&findings, relation, NULL);
 	return findings.problems;
 }
@@ -858,9 +776,9 @@ find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 		for (int j = 0; j < lengthof(rights); j++)
 		{
 			if (ACLITEM_GET_PRIVS(*item) & rights[j].mode)
-				add_imprudence(findings, psprintf("role \"%s\" has the right %s on %s \"%s\"",
-												  grantee ? grantee : "(dropped)", rights[j].name,
-												  on, RelationGetRelationName(ledger)));
+				add_imprudence(findings, "role \"%s\" has the right %s on %s \"%s\"",
+							   grantee ? grantee : "(dropped)", rights[j].name, on,
+							   RelationGetRelationName(ledger));
 		}
 	}
 }
@@ -871,26 +789,24 @@ find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 static void
 find_all_rights(Findings *findings, Relation ledger)
 {
-	bool		isnull;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(ledger)));
-	Datum		acl;
+	Datum		relid = ObjectIdGetDatum(RelationGetRelid(ledger));
 
-	if (!HeapTupleIsValid(tuple))
-		return;
-	acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
-	if (!isnull)
-		find_rights(findings, ledger, DatumGetAclP(acl), "ledger");
-	ReleaseSysCache(tuple);
-
-	for (AttrNumber attno = 1; attno <= RelationGetNumberOfAttributes(ledger); attno++)
+	/* 0 stands for the ledger as a whole */
+	for (AttrNumber attno = 0; attno <= RelationGetNumberOfAttributes(ledger); attno++)
 	{
-		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(ledger)),
-								Int16GetDatum(attno));
+		HeapTuple	tuple;
+		bool		isnull;
+		Datum		acl;
+
+		tuple = attno == 0 ? SearchSysCache1(RELOID, relid) :
+			SearchSysCache2(ATTNUM, relid, Int16GetDatum(attno));
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		acl = SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attacl, &isnull);
+		acl = attno == 0 ? SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull) :
+			SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attacl, &isnull);
 		if (!isnull)
-			find_rights(findings, ledger, DatumGetAclP(acl), "a column of ledger");
+			find_rights(findings, ledger, DatumGetAclP(acl),
+						attno == 0 ? "ledger" : "a column of ledger");
 		ReleaseSysCache(tuple);
 	}
 }
@@ -909,70 +825,53 @@ find_user_triggers(Findings *findings, Relation ledger)
 
 		if (trigger->tgisinternal || !TRIGGER_FOR_INSERT(trigger->tgtype))
 			continue;
-		add_imprudence(findings, psprintf(TRIGGER_FOR_BEFORE(trigger->tgtype) ?
-										  "trigger \"%s\" fires before each row of ledger \"%s\" is stored" :
-										  "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
-										  trigger->tgname, RelationGetRelationName(ledger)));
+		if (TRIGGER_FOR_BEFORE(trigger->tgtype))
+			add_imprudence(findings, "trigger \"%s\" fires before each row of ledger \"%s\" is stored",
+						   trigger->tgname, RelationGetRelationName(ledger));
+		else
+			add_imprudence(findings, "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
+						   trigger->tgname, RelationGetRelationName(ledger));
 	}
 }
 
 /*
- * Has a relation an index on an expression, or on a part of its rows?
- */
-static bool
-has_index_code(Relation relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, RelationGetIndexList(relation))
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		bool		found;
-
-		found = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
-			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
-		index_close(index, AccessShareLock);
-		if (found)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Has a locked relation a trigger that does not call one of our functions?
- */
-static bool
-has_user_trigger(Relation relation)
-{
-	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
-	int			count = triggers ? triggers->numtriggers : 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (!triggers->triggers[i].tgisinternal &&
-			!is_own_function(triggers->triggers[i].tgfoid, "guard_ledger"))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Could a locked ledger run code that govern has not put there, when a row is
- * written?  A column more counts too: it may be of a domain with a constraint.
+ * Returns whether a locked ledger could run code that govern has not put there,
+ * when a row is written: of a trigger, a rule, a default, a constraint or an index.
+ * An additional column counts too: it may be of a domain with a constraint.
  */
 bool
 has_user_code(Relation ledger)
 {
 	TupleDesc	descriptor = RelationGetDescr(ledger);
 	const TupleConstr *constraints = descriptor->constr;
+	TriggerDesc *triggers = CopyTriggerDesc(ledger->trigdesc);
 	int			columns = 0;
+	ListCell   *cell;
 
 	for (int i = 0; i < descriptor->natts; i++)
 		columns += !TupleDescAttr(descriptor, i)->attisdropped;
-	return columns != LEDGER_COLUMNS + 1 || ledger->rd_rules != NULL ||
+	if (columns != LEDGER_COLUMNS + 1 || ledger->rd_rules != NULL ||
 		ledger->rd_rel->relrowsecurity ||
-		(constraints != NULL && (constraints->num_check > 0 || constraints->num_defval > 0)) ||
-		has_user_trigger(ledger) || has_index_code(ledger);
+		(constraints != NULL && (constraints->num_check > 0 || constraints->num_defval > 0)))
+		return true;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (!triggers->triggers[i].tgisinternal &&
+			!is_own_function(triggers->triggers[i].tgfoid, "guard_ledger"))
+			return true;
+	}
+	foreach(cell, RelationGetIndexList(ledger))
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		bool		has_code;
+
+		has_code = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		index_close(index, AccessShareLock);
+		if (has_code)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -981,8 +880,7 @@ has_user_code(Relation ledger)
 static void
 find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
 {
-	AttrNumber	attno = attnameAttNum(ledger, key_column, false);
-	List	   *keys = attno > InvalidAttrNumber ? key_indexes(ledger, attno) : NIL;
+	List	   *keys = key_indexes(ledger, key_column);
 	ListCell   *cell;
 
 	foreach(cell, RelationGetIndexList(ledger))
@@ -994,9 +892,8 @@ find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
 		if ((index->rd_index->indisunique || index->rd_index->indisexclusion) &&
 			!index->rd_index->indisprimary &&
 			!list_member_oid(keys, lfirst_oid(cell)))
-			add_imprudence(findings, psprintf("index \"%s\" of ledger \"%s\" can refuse a fate",
-											  RelationGetRelationName(index),
-											  RelationGetRelationName(ledger)));
+			add_imprudence(findings, "index \"%s\" of ledger \"%s\" can refuse a fate",
+						   RelationGetRelationName(index), RelationGetRelationName(ledger));
 		look_away(findings, index);
 	}
 }
@@ -1036,13 +933,13 @@ find_event_triggers(Findings *findings)
 	table_close(catalog, AccessShareLock);
 #if PG_VERSION_NUM >= 170000
 	if (!event_triggers)
-		add_imprudence(findings, pstrdup("event_triggers is off here, so that no event trigger fires"));
+		add_imprudence(findings, "event_triggers is off here, so that no event trigger fires");
 #endif
 	for (int i = 0; i < lengthof(wanted); i++)
 	{
 		if (!fires[i])
-			add_imprudence(findings, psprintf("event trigger \"%s\" is missing or does not fire always",
-											  wanted[i].name));
+			add_imprudence(findings, "event trigger \"%s\" is missing or does not fire always",
+						   wanted[i].name);
 	}
 }
 
@@ -1121,8 +1018,8 @@ judge(Governed *governed, Relation relation)
 		Relation	root = look_at(&findings, governed->root);
 
 		if (root == NULL)
-			add_problem(&findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-						pstrdup("the table that it is a partition of is gone"));
+			add_problem(&findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, 0, NULL,
+						"the table that it is a partition of is gone");
 		else
 		{
 			find_all_problems(&findings, root, relation);
@@ -1135,10 +1032,10 @@ judge(Governed *governed, Relation relation)
 }
 
 /*
- * May a governed relation, whose ledger that is, be given a fate?  Looked at
- * just the first time, and again after an invalidation of what it rests on.  An
- * unsound one is looked at each time: nobody has to wait for his repair to be
- * noticed.
+ * Returns whether a governed relation, whose ledger that is, may be given a fate.
+ * It is looked at just the first time, and again after an invalidation of what
+ * that rests on.  An unsound one is looked at each time: nobody has to wait for
+ * his repair to be noticed.
  */
 static bool
 is_sound_with(Governed *governed, Relation relation, Oid ledger)
@@ -1149,7 +1046,7 @@ is_sound_with(Governed *governed, Relation relation, Oid ledger)
 }
 
 /*
- * May a governed relation be given a fate?
+ * Returns whether a governed relation may be given a fate.
  */
 bool
 is_sound(Governed *governed, Relation relation)

@@ -16,19 +16,19 @@
 typedef struct Problem
 {
 	char	   *text;			/* as verify_fates tells it */
-	Oid			about;			/* of the relation that has it */
+	Oid			about;			/* the relation that has it */
 	int			sqlerrcode;		/* with which govern refuses it */
+	int			traits;			/* bits, below */
 	const char *hint;			/* what govern advises, or NULL */
-	bool		imprudent;		/* it is told, and stops nobody */
-	bool		passing;		/* a restore leaves it so between commands */
-	bool		droppable;		/* a drop of something else may leave it */
-	const char *refusal;		/* how DDL that leaves it is refused, or NULL */
-	const char *refusal_hint;
 } Problem;
 
-/* What is advised where something has to stay as long as a table is governed */
-#define UNGOVERN_HINT \
-	"Call ungovern, alter the table and its ledger, and govern again."
+/* What is particular to a problem, for those who judge DDL */
+#define PASSING				0x01	/* a restore leaves it so between commands */
+#define DROPPABLE			0x02	/* a drop of something else may leave it */
+#define ALTERABLE			0x04	/* table and ledger can be altered alike,
+									 * while the table is not governed */
+#define OTHER_TRIGGER		0x08	/* one of our triggers is another one, */
+#define DISABLED_TRIGGER	0x10	/* or does not fire always */
 
 extern bool has_key_index(Relation relation, const char *column, Oid except);
 

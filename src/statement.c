@@ -37,7 +37,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "petition_cas.h"
+#include "session.h"
 #include "statement.h"
 
 #define MAX_PLANS	1000

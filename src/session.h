@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * petition_cas.h
- *	  The settings of the module.
+ * session.h
+ *	  The settings of a session, and which DDL is running in it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PETITION_CAS_H
-#define PETITION_CAS_H
+#ifndef PETITION_CAS_SESSION_H
+#define PETITION_CAS_SESSION_H
 
 /* How many bytes petition_cas.actor may have */
 #define ACTOR_LIMIT 1000
@@ -17,9 +17,13 @@ extern char *petition_cas_actor;
 /* petition_cas.allow_unguard */
 extern bool petition_cas_allow_unguard;
 
-/* Is the DDL that is being executed ours?  Set around it by govern.c alone. */
+/* The DDL that is being executed is ours.  Set around it by govern.c alone. */
 extern bool petition_cas_own_ddl;
 
+/* An ALTER TABLE is running, and this in its midst.  Set by ddl_guard.c alone. */
+extern bool petition_cas_altering_table;
+
+extern void session_init(void);
 extern void check_setting(const char *name, const char *value, int limit);
 
-#endif							/* PETITION_CAS_H */
+#endif							/* PETITION_CAS_SESSION_H */
