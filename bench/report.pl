@@ -5,8 +5,8 @@
 #
 # The first is read; the others are written, and the tables of the second are
 # printed too. Ratios are those of two contenders in the same round; given are
-# their median and quartiles. Times are medians; beside the CPU stands the
-# least of the rounds too, which says more where the machine was not left alone.
+# their median and quartiles. Times are medians; the column after the CPU has the
+# least of the rounds, which says more where the machine was not left alone.
 
 use strict;
 use warnings;
@@ -84,7 +84,7 @@ sub thousands {
 }
 
 # The head of a workload's tables, and a contender's cells below it. Turns are
-# measured by what a call takes, in place of CPU.
+# measured by what a call takes, instead of CPU.
 sub is_by_turns { return $_[0] =~ /^(turns|untouched|growth)$/ }
 
 sub table_head {

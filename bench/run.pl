@@ -8,7 +8,7 @@
 #
 # The contenders of a workload are the SQL files in a folder. In each round
 # every one of them runs once, in the order of their names. The first line of a
-# file is its title. Beside NAME.sql there may be NAME.setup.sql, which creates
+# file is its title. With NAME.sql there may be a NAME.setup.sql, which creates
 # the tables, in a schema of the contender's own; without it petitions.sql does.
 # In a contender's SQL :id is the petition of the call, and :ids an array of
 # 1,000 of them.
@@ -21,7 +21,7 @@
 #
 # In the workloads turns, untouched and growth the contenders share one session
 # instead, and take turns of some calls each. They tell the microseconds of a
-# call as its client sees them, in place of CPU, and find smaller differences.
+# call as its client sees them, instead of CPU, and find smaller differences.
 #
 # The workload ddl compares two databases instead, in which the files of
 # bench/ddl have commands executed, with :n for the number of the call; --tables
@@ -208,7 +208,7 @@ sub count_calls {
     $contender->{used} += $calls * ($run{shared} ? 1 : $run{clients});
 }
 
-# Has each client make so many calls, and returns the milliseconds it took.
+# Makes each client call so many times, and returns the milliseconds it took.
 sub time_calls {
     my ($contender, $calls, %run) = @_;
     my $printed = finish_pgbench(start_pgbench($contender, write_call($contender, call_number(%run), %run), $calls, %run));
@@ -253,7 +253,7 @@ $note\\endif
 END
 }
 
-# Was a client still at work when the window closed in a round?
+# Tells whether a client was still at work when the window closed in a round.
 sub was_short {
     my ($window, $found, $round, %run) = @_;
     my $clients = $found->{clients} || 0;
@@ -388,8 +388,8 @@ sub read_turns {
     return %took;
 }
 
-# A round in which contenders take so many turns each. Notes the results; in
-# place of CPU, what a call takes.
+# A round in which contenders take so many turns each. Notes the results: what a
+# call takes, instead of CPU.
 sub run_turns {
     my ($contenders, %run) = @_;
     my $calls = $turn * $run{turns};
@@ -435,7 +435,7 @@ sub workload_untouched {
 }
 
 # So many petitions, every second of which is decided. The tables are written
-# anew, which leaves none of their pages in shared_buffers: else the contender
+# anew, which leaves none of their pages in shared_buffers: otherwise the contender
 # whose tables were filled last would find more of them there.
 sub half_decided {
     my ($rows) = @_;
@@ -454,9 +454,9 @@ VACUUM FULL petition_submissions_fates;
 END
 }
 
-# Has the operating system read a contender's tables and indexes, without taking
-# them into shared_buffers: else what was filled last would be found in its cache,
-# and what was filled first may not be.
+# Makes the operating system read a contender's tables and indexes, without taking
+# them into shared_buffers. Otherwise what was filled last would be found in its
+# cache, and what was filled first perhaps not.
 sub read_files {
     my ($contender) = @_;
     sql(<<"END");
@@ -596,7 +596,7 @@ sub drop_databases {
     sql('SELECT pg_reload_conf()');
 }
 
-# Has a database's session execute SQL, and returns the lines that it prints.
+# Makes a database's session execute SQL, and returns the lines that it prints.
 sub execute {
     my ($database, $script) = @_;
     my ($in, $out) = @$database{qw(in out)};
@@ -632,7 +632,7 @@ sub backend_cpu {
     return $used / 1000;
 }
 
-# Has both databases execute the same commands, one database after the other, and
+# Makes both databases execute the same commands, one database after the other, and
 # notes what each of them took. Round 0, which warms the caches, does not count.
 # Adds up in total, which is by the databases' names.
 sub run_commands {
@@ -716,7 +716,7 @@ sub count_instructions {
 
 # Counts the instructions of a call: the difference between a short and a long
 # run, so that connecting and planning do not count. It comes out the same,
-# within one in a thousand, whatever else the machine does.
+# within 0.1%, whatever else the machine does.
 sub instructions {
     my @names = @_;
     for my $workload (qw(rivals bulk untouched)) {

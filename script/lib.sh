@@ -6,8 +6,7 @@
 # TMPDIR or /tmp. The second pass runs from that copy, as a user who may start
 # PostgreSQL (root may not): it builds there and starts a server there. So the
 # checkout is only read, nothing is installed into the machine's PostgreSQL,
-# none of its clusters and ports is touched, and to remove one folder is to
-# clean up.
+# none of its clusters and ports is touched, and removing one folder cleans up.
 #
 # Settings, all from the environment:
 #

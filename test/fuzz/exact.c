@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * exact.c
- *	  Memory for the parsers, in place of the server's, while they are fuzzed.
+ *	  Memory for the parsers, instead of the server's, while they are fuzzed.
  *
- * A slot is some pages and behind them one that nobody may touch.  A chunk
+ * A slot is some pages, followed by one that nobody may touch.  A chunk
  * lies at the end of its slot, so that the first byte behind it cannot be read
  * or written, and is filled with a pattern, so that what is read before it is
  * written is wrong.  The bytes before it must be as they were when it is given
  * back.  The size of a struct is a multiple of its alignment, so a chunk of
- * structs is aligned without more ado.
+ * structs is aligned as well.
  *
  * Slots are never returned to the system, which makes them fast; an input
  * that needs more of them than there are, or a larger one, gets the rest from

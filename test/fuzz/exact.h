@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * exact.h
- *	  Memory for the parsers, in place of the server's, while they are fuzzed.
+ *	  Memory for the parsers, instead of the server's, while they are fuzzed.
  *
  * The server carves its chunks out of blocks, rounded up, so that a byte too
  * far is seldom noticed.  Here each chunk ends where a page ends that nobody

@@ -1,7 +1,7 @@
 -- Feeds mutated inputs to the parsers of lifecycles and filters, for a number
--- of seconds, through the functions that read them. What they may say is: a
--- result, or the errors that are theirs. Anything else is a finding, and so is
--- a server that dies.
+-- of seconds, through the functions that read them. These may return a result, or
+-- raise the errors that they document. Anything else is a finding, and so is a
+-- server that dies.
 --
 --   psql -v seconds=600 -f test/fuzz/parsers.sql
 --
@@ -25,7 +25,7 @@ INSERT INTO seeds VALUES
     ('lifecycle', '{"ä\u00fc\"\\": ["\n", "x"], "\n": []}'),
     ('lifecycle', '{"a": [], "b": ["a", "a"], "c": ["b"]}'), ('lifecycle', '[{"a": 1}, null, "x", {}]');
 
--- Changes some characters: cuts, doubles, inserts, splices with another seed.
+-- Changes some characters: cuts, duplicates, inserts, splices with another seed.
 CREATE FUNCTION pg_temp.mutate(input text, other text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     alphabet text := '":\|.-<>=*{}[],ab0 ä€𝄞' || E'\t\n\r\x01';

@@ -4,7 +4,7 @@ BEGIN;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS petition_cas;
 
--- name, arguments, result, volatility, returns a set?
+-- name, arguments, result, volatility, whether it returns a set
 CREATE TEMPORARY TABLE functions (n int GENERATED ALWAYS AS IDENTITY, name text, arguments text[], result text, volatility text, is_set boolean);
 INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('petition_lifecycle', '{}', 'jsonb', 'immutable', false),

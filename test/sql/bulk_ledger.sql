@@ -1,4 +1,4 @@
--- assign_fates writes its ledger rows together, and nobody can tell.
+-- assign_fates writes its ledger rows together, and nobody can see a difference.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS petition_cas;

@@ -1,4 +1,4 @@
--- A partitioned table is governed as a whole, with one ledger beside it.
+-- A partitioned table is governed as a whole, with one ledger.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/sql/helpers.psql'
 \set ECHO none

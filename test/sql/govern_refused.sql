@@ -107,7 +107,7 @@ SELECT govern('plain', '{"open": ["closed"]}');
 SELECT refused('plain');
 SELECT refused('plain_fates', $$, 'id', 'fate'$$);
 
--- A trigger that has but the name of a ledger's makes no ledger.
+-- A trigger that has only the name of a ledger's makes no ledger.
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END';
 CREATE TABLE no_ledger (id int PRIMARY KEY, state text);
 CREATE TRIGGER petition_cas_ledger AFTER INSERT ON no_ledger EXECUTE FUNCTION nothing();

@@ -1,5 +1,5 @@
--- The ledger is its table's owner's alone: it follows him, and nobody else may
--- write it, or reads of it more than he may.
+-- The ledger belongs to its table's owner alone: it follows the table to another
+-- owner, and nobody else may write to it, or is told more of it than he may read.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/sql/helpers.psql'
 \set ECHO none

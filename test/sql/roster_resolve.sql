@@ -38,7 +38,7 @@ FROM unnest('{2025-12-31,2026-01-01 00:00+00,2026-01-31 12:00+00,2026-02-01 00:0
 	resolve_roster('roster_animal', 'kind:duck|goose', at => at, period_column => 'during') ORDER BY at;
 SELECT resolved_ids FROM resolve_roster('roster_animal', 'kind:duck', period_column => 'during');
 
--- validate: the same, in any order, with doubles and in upper case
+-- validate: the same, in any order, with duplicates and in upper case
 CREATE FUNCTION seen_hash(ids text[]) RETURNS text RETURN roster_hash(ids);
 SELECT v.* FROM validate_roster('roster_animal', 'id:4..5', '{5,4,5}', seen_hash('{4,5}')) AS v;
 SELECT v.valid FROM resolve_roster('roster_animal', 'id:4', key_column => 'who') AS r,

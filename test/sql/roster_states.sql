@@ -41,8 +41,8 @@ FROM (VALUES
 SELECT validate_roster('state_text', '-state:nwe', '{}', roster_hash('{}'::int[]));
 SELECT claim_roster('state_text', '-state:nwe', '{}', roster_hash('{}'::int[]));
 
--- states that are added are known at once, those of a table that is no longer
--- governed no longer
+-- states that are added are known at once; a table that is no longer governed has
+-- no states
 SELECT extend_lifecycle('state_text', '{"new": ["kept"]}');
 SELECT found('state_text', '-state:kept'), found('state_text', '-state:keptt');
 SELECT ungovern('state_text');

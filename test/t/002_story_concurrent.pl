@@ -78,9 +78,9 @@ for my $level ('read committed', 'repeatable read', 'serializable')
 	like($stdout, qr{transactions actually processed: 1600/1600}, "retry pattern, $level: no client met an error")
 	  or diag($stderr);
 	like($stdout, qr{number of failed transactions: 0 }, "retry pattern, $level: no transaction failed");
-	# (At SERIALIZABLE the server's own predicate locks, on tables as small as
-	# these, may make it say 40001 for reasons of its own, and say it again as long
-	# as the other transaction sleeps: pgbench tries again.)
+	# (At SERIALIZABLE, on tables as small as these, the server may raise 40001 because
+	# of its own predicate locks, and raise it again as long as the other
+	# transaction sleeps: pgbench tries again.)
 	like($stdout, qr{number of transactions retried: 0 }, "retry pattern, $level: none had to be replayed")
 	  if $level ne 'serializable';
 	is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id) FROM petition_submissions_fates'),

@@ -22,7 +22,7 @@ $node->append_conf('postgresql.conf', "fsync = off\nmax_prepared_transactions = 
 $node->start;
 
 # ann owns the table, wes may do everything with its rows and put triggers on
-# it, sam may create tables of his own beside it.
+# it, sam may create tables of his own in its schema.
 my $root = $node->safe_psql('postgres', 'SELECT current_user');
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION petition_cas;

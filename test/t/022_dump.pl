@@ -24,7 +24,7 @@ my $dumps = $node->basedir;
 create_shop($node, 'source');
 
 my $made = 0;
-our $goes_on = 0;    # does a restore go on after an error?
+our $goes_on = 0;    # whether a restore goes on after an error
 
 sub new_database
 {

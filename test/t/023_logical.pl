@@ -62,7 +62,7 @@ sub problems
 	return $node->safe_psql('postgres', "SELECT count(*) FROM verify_fates('$table')");
 }
 
-# Is everything on the subscriber as it is on the publisher?
+# Tests that everything on the subscriber is as it is on the publisher.
 sub check_copy
 {
 	my ($name) = @_;

@@ -1,5 +1,5 @@
-# Does the benchmark work? Each of its workloads runs once, on few rows, with all
-# of its contenders; nothing is timed. The benchmark itself counts the fates and
+# The benchmark works: each of its workloads runs once, on few rows, with all of
+# its contenders. Nothing is timed. The benchmark itself counts the fates and
 # the ledger rows, and fails if one is missing.
 
 use strict;

@@ -46,7 +46,7 @@ my %make = (
 		return join '-', map { my $n = $_; join '', map { any_of('0' .. '9', 'a' .. 'f') } 1 .. $n } 8, 4, 4, 4, 12;
 	});
 
-# 240 random sets: empty, of one, with doubles, in no order, some large
+# 240 random sets: empty, of one, with duplicates, in no order, some large
 my $sql = 'CREATE TABLE sets (type text, scope text, ids text[], expected text);';
 for my $n (1 .. 240)
 {

@@ -1,12 +1,10 @@
 -- A bulk fate under roster validation, for psql: a clerk acknowledges all the
--- petitions that were on the screen, or none of them.
---
---   psql -c 'CREATE EXTENSION petition_cas' -f examples/bulk_fate.sql a_new_database
+-- petitions that were on the screen, or none of them. README.md shows it.
 
 \set ON_ERROR_STOP on
 SELECT create_petitions();
-INSERT INTO petition_submissions (type, text, realm)
-SELECT 'ROADS', 'Mend the road, number ' || i, CASE WHEN i <= 4 THEN 'north' ELSE 'south' END
+INSERT INTO petition_submissions (id, type, text, realm)
+SELECT lpad(i::text, 32, '0')::uuid, 'ROADS', 'Mend the road, number ' || i, CASE WHEN i <= 4 THEN 'north' ELSE 'south' END
 FROM generate_series(1, 6) AS i;
 UPDATE petition_submissions SET state = 'DELIBERATING';
 
