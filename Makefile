@@ -14,8 +14,9 @@ DATA = $(wildcard sql/*--*.sql)
 SRC_HEADERS = $(wildcard src/*.h)
 PGFILEDESC = "petition_cas - compare-and-swap for decisions"
 
+# From PostgreSQL 16 on the server has modules built with hidden symbols itself.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers
+	-Wno-missing-field-initializers -fvisibility=hidden
 
 # The names of the tests are those of the files, so that none is forgotten.
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))

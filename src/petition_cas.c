@@ -12,6 +12,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
+#include "compat.h"
 #include "ddl_guard.h"
 #include "governed.h"
 #include "petition_cas.h"
@@ -24,8 +25,6 @@ bool		petition_cas_own_ddl = false;
 
 /* Is _PG_init at work? */
 static bool loading = false;
-
-void		_PG_init(void);
 
 /*
  * Says why a text must not go into a ledger, or returns NULL: it would not come
