@@ -5,26 +5,65 @@
 #   make install                 install (as somebody who may write there)
 #   make installcheck            regression and isolation tests, on a running server
 #
-# script/test runs every suite on a private server of its own.
+# The same in another folder:
+#
+#   make -f /path/to/petition_cas/Makefile VPATH=/path/to/petition_cas
+#
+# COPT, CFLAGS and PG_CFLAGS may be given as well. script/test runs every suite
+# on a private server of its own.
 
 EXTENSION = petition_cas
 MODULE_big = petition_cas
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA = $(wildcard sql/*--*.sql)
-SRC_HEADERS = $(wildcard src/*.h)
 PGFILEDESC = "petition_cas - compare-and-swap for decisions"
 
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers
+# PGXS sets srcdir: where the sources are, seen from where make runs.
+OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c)))
+DATA = $(patsubst $(srcdir)/%,%,$(wildcard $(srcdir)/sql/*--*.sql))
+elsewhere = $(filter-out $(abspath $(srcdir)),$(CURDIR))
 
 # The names of the tests are those of the files, so that none is forgotten.
-REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test --outputdir=.
-ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test --outputdir=.
+REGRESS = $(sort $(patsubst $(srcdir)/test/sql/%.sql,%,$(wildcard $(srcdir)/test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(srcdir)/test --outputdir=.
+ISOLATION = $(sort $(patsubst $(srcdir)/test/specs/%.spec,%,$(wildcard $(srcdir)/test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test --outputdir=.
+EXTRA_CLEAN = $(if $(elsewhere),expected)
+
+# The command line adds to these, and takes none of them away. From PostgreSQL
+# 16 on the server has modules built with hidden symbols itself.
+override PG_CFLAGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -fvisibility=hidden $(PG_CFLAGS)
+ifeq ($(origin CFLAGS),command line)
+override PG_CFLAGS += $(COPT) # which PGXS has then forgotten
+endif
+
+# Built in whatever folder, the library is the same to the byte. Where one of
+# the two folders is in the other one, the last option counts.
+built_here = -ffile-prefix-map=$(CURDIR)=.
+override PG_CPPFLAGS += $(built_here) -ffile-prefix-map=$(srcdir:/=)/= \
+	$(if $(filter $(srcdir:/=)/%,$(CURDIR)),$(built_here))
+
+# No bitcode: the server's JIT compiler would read it, and inline nothing of it.
+override with_llvm = no
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(SRC_HEADERS)
+$(if $(OBJS),,$(error there are no sources in $(srcdir)/src))
+
+# VPATH would also find what was built beside the sources.
+srcdir := $(srcdir)
+override VPATH =
+vpath %.c $(srcdir)
+vpath %.control $(srcdir)
+
+$(OBJS): $(wildcard $(srcdir)/src/*.h) | $(CURDIR)/src
+$(CURDIR)/src:
+	$(MKDIR_P) $@
+
+# pg_regress looks for what it expects in ./expected.
+ifneq ($(elsewhere),)
+installcheck: $(CURDIR)/expected
+$(CURDIR)/expected:
+	$(LN_S) $(abspath $(srcdir))/expected $@
+endif

@@ -180,7 +180,7 @@ first_pass() {
     fi
     cd "$work/checkout"
     "${as[@]}" env -i PATH="$bin:$PATH" LC_ALL="$LC_ALL" LANG="$LC_ALL" HOME="$work" TMPDIR="$work/tmp" \
-        "${settings[@]}" PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
+        TERM="${TERM:-dumb}" "${settings[@]}" PETITION_CAS_WORK="$work" major="$major" bin="$bin" PG_CONFIG="$bin/pg_config" \
         bash "$self" "$@"
 }
 
@@ -242,4 +242,14 @@ stop_server() {
     local status=$?
     pg_ctl stop --pgdata="$work/data" --mode=immediate --silent || true
     exit "$status"
+}
+
+# Tells PostgreSQL's own framework, by which test/t starts servers, where things
+# are; for prove.
+cluster_environment() {
+    local pgxs
+    pgxs=$(dirname "$("$bin/pg_config" --pgxs)")/../..
+    mkdir -p "$work/cluster/log"
+    export TESTDIR=$work/cluster TESTDATADIR=$work/cluster/tmp_check TESTLOGDIR=$work/cluster/log
+    export TEMP_CONFIG=$work/extension.conf PG_REGRESS=$pgxs/src/test/regress/pg_regress PERL5LIB=$pgxs/src/test/perl
 }

@@ -12,6 +12,7 @@
 
 #include "access/tupdesc.h"
 #include "catalog/pg_class.h"
+#include "fmgr.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -26,6 +27,29 @@
 /* 18 has this word, which must come first; before, there was only an attribute. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/*
+ * The library is built with -fvisibility=hidden, and from 16 on these show what
+ * the server looks up in it.  Here they are with what 15 leaves out.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
+
+extern PGDLLEXPORT void _PG_init(void);
 #endif
 
 /* 16 replaced the ownership and privilege checks of each catalog by one each. */

@@ -9,14 +9,13 @@
 
 #include "fmgr.h"
 
+#include "compat.h"
 #include "ddl_guard.h"
 #include "governed.h"
 #include "session.h"
 #include "statement.h"
 
 PG_MODULE_MAGIC;
-
-void		_PG_init(void);
 
 void
 _PG_init(void)
