@@ -28,9 +28,6 @@
 #include "roster_claim.h"
 #include "roster_query.h"
 
-/* How many ids the DETAIL of an error names at most, each way. */
-#define DETAIL_IDS	100
-
 /* The arguments of validate_roster and claim_roster that are not the query's. */
 typedef struct Seen
 {
@@ -332,7 +329,8 @@ compare(const RosterQuery *query, Seen *seen, IdSet *ids)
 	Comparison	now;
 
 	now.ids = ids;
-	idset_differences(ids, seen->ids, &now.added, &now.removed);
+	now.added = idset_difference(ids, seen->ids);
+	now.removed = idset_difference(seen->ids, ids);
 	if (idset_count(now.added) == 0 && idset_count(now.removed) == 0)
 		now.hash = seen->hash;
 	else
@@ -380,20 +378,6 @@ validate_roster(PG_FUNCTION_ARGS)
 }
 
 /*
- * Adds the first ids of a set to a DETAIL.
- */
-static void
-detail_ids(StringInfo detail, const char *name, const IdSet *ids)
-{
-	const char *texts[DETAIL_IDS];
-	int			count = Min(idset_count(ids), DETAIL_IDS);
-
-	for (int i = 0; i < count; i++)
-		texts[i] = idset_text(ids, i);
-	detail_texts(detail, name, texts, count);
-}
-
-/*
  * Raises PF005 with the difference between what was seen and what is.
  */
 pg_noreturn static void
@@ -402,8 +386,8 @@ roster_changed(const RosterQuery *query, const Comparison *now, const char *hint
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	detail_ids(&detail, "added", now->added);
-	detail_ids(&detail, "removed", now->removed);
+	idset_detail(&detail, "added", now->added);
+	idset_detail(&detail, "removed", now->removed);
 	detail_number(&detail, "added_count", idset_count(now->added));
 	detail_number(&detail, "removed_count", idset_count(now->removed));
 	detail_text(&detail, "roster_hash", now->hash);

@@ -35,9 +35,6 @@
 #include "lockable.h"
 #include "roster_claim.h"
 
-/* How many ids the DETAIL of an error names at most. */
-#define DETAIL_IDS	100
-
 /* A claim in progress. */
 typedef struct Claim
 {
@@ -61,16 +58,11 @@ typedef enum ClaimOutcome
 pg_noreturn static void
 cannot_lock(const Claim *claim)
 {
-	Size		count = idset_count(claim->unlocked);
-	int			shown = Min(count, DETAIL_IDS);
-	const char **ids = palloc(shown * sizeof(char *));
 	StringInfoData detail;
 
-	for (int i = 0; i < shown; i++)
-		ids[i] = idset_text(claim->unlocked, i);
 	detail_begin(&detail);
-	detail_texts(&detail, "not_lockable", ids, shown);
-	detail_number(&detail, "not_lockable_count", count);
+	idset_detail(&detail, "not_lockable", claim->unlocked);
+	detail_number(&detail, "not_lockable_count", idset_count(claim->unlocked));
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("row security hides members of the roster of \"%s\" from locking",
@@ -126,7 +118,7 @@ lock_members(Claim *claim)
 
 		CHECK_FOR_INTERRUPTS();
 		claim->members = roster_query_run(claim->query, ROSTER_LOCK_NOWAIT);
-		settled = idset_contains_all(before, claim->members);
+		settled = idset_count(idset_difference(claim->members, before)) == 0;
 		idset_free(before);
 		settled &= all_locked(claim);
 	} while (!settled);
