@@ -174,23 +174,24 @@ query_from_arguments(FunctionCallInfo fcinfo, int at, int key_column, int period
 }
 
 /*
- * Creates the memory context for a call's work, below the current one.
+ * Begins a call's work, in a memory context of its own.  Returns the caller's.
  */
 static MemoryContext
-create_work_context(void)
+begin_work(void)
 {
-	return AllocSetContextCreate(CurrentMemoryContext, "petition_cas roster",
-								 ALLOCSET_DEFAULT_SIZES);
+	return MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "petition_cas roster",
+													   ALLOCSET_DEFAULT_SIZES));
 }
 
 /*
- * Forms the function's result row from its columns, in the given memory
- * context, then frees the work's.  Raises 54000 if it is larger than a row can
- * be.
+ * Ends it: forms the function's result row from its columns, in the caller's
+ * memory context, and frees the work's.  Raises 54000 if the row is larger than
+ * one can be.
  */
 static Datum
-finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, MemoryContext work)
+finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller)
 {
+	MemoryContext work = CurrentMemoryContext;
 	bool		nulls[5] = {false};
 	TupleDesc	row;
 	HeapTuple	tuple;
@@ -217,15 +218,14 @@ finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, Memor
 Datum
 resolve_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 2, 4, 5);
 	IdSet	   *ids = roster_query_run(query, ROSTER_READ);
 	Datum		columns[2];
 
 	columns[0] = idset_array(ids);
 	columns[1] = CStringGetTextDatum(idset_hash(ids, optional_text(fcinfo, 3)));
-	return finish_work(fcinfo, columns, caller, work);
+	return finish_work(fcinfo, columns, caller);
 }
 
 /*
@@ -349,8 +349,7 @@ fill_columns(Datum *columns, const Comparison *roster)
 Datum
 validate_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
 	Comparison	roster = seen_from_arguments(fcinfo, query);
 	Datum		columns[5];
@@ -358,7 +357,7 @@ validate_roster(PG_FUNCTION_ARGS)
 	compare_rosters(&roster, query, roster_query_run(query, ROSTER_READ));
 	columns[0] = BoolGetDatum(roster.same || roster.confirmed);
 	fill_columns(columns + 1, &roster);
-	return finish_work(fcinfo, columns, caller, work);
+	return finish_work(fcinfo, columns, caller);
 }
 
 /*
@@ -389,8 +388,7 @@ roster_changed(const RosterQuery *query, const Comparison *roster, const char *h
 Datum
 claim_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
 	Comparison	roster = seen_from_arguments(fcinfo, query);
 	IdSet	   *ids = roster_claim(query);
@@ -410,5 +408,5 @@ claim_roster(PG_FUNCTION_ARGS)
 		roster_changed(query, &roster,
 					   "Show the difference, then submit again with the new ids and hash, or with confirmed => true.");
 	fill_columns(columns, &roster);
-	return finish_work(fcinfo, columns, caller, work);
+	return finish_work(fcinfo, columns, caller);
 }

@@ -35,8 +35,7 @@
  * Returns the type whose functions read and print values of a type: of a
  * domain its base type, of an array of a domain the array of its base type.
  * Values need no conversion, but an array has its element type in it.  The
- * typmod becomes that of the domain, if it was
- * -1.
+ * typmod becomes that of the domain, if it was -1.
  */
 Oid
 text_form_type(Oid type, int32 *typmod)
@@ -57,29 +56,6 @@ text_form_type(Oid type, int32 *typmod)
 	return OidIsValid(array) ? array : base;
 }
 
-static Oid	constrained_domain(Oid type);
-
-/*
- * Returns a domain with constraints in the columns of a composite type, or
- * InvalidOid.
- */
-static Oid
-constrained_column(Oid type)
-{
-	TupleDesc	columns = lookup_rowtype_tupdesc_copy(type, -1);
-	Oid			found = InvalidOid;
-
-	for (int i = 0; i < columns->natts && !OidIsValid(found); i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(columns, i);
-
-		if (!attribute->attisdropped)
-			found = constrained_domain(attribute->atttypid);
-	}
-	FreeTupleDesc(columns);
-	return found;
-}
-
 /*
  * Returns a domain with constraints in a type, which may be the type itself,
  * or InvalidOid if there is none.
@@ -88,6 +64,8 @@ static Oid
 constrained_domain(Oid type)
 {
 	Oid			element;
+	TupleDesc	columns;
+	Oid			found = InvalidOid;
 
 	check_stack_depth();
 	switch (get_typtype(type))
@@ -95,7 +73,14 @@ constrained_domain(Oid type)
 		case TYPTYPE_DOMAIN:
 			return DomainHasConstraints(type) ? type : constrained_domain(getBaseType(type));
 		case TYPTYPE_COMPOSITE:
-			return constrained_column(type);
+			columns = lookup_rowtype_tupdesc_copy(type, -1);
+			for (int i = 0; i < columns->natts && !OidIsValid(found); i++)
+			{
+				if (!TupleDescAttr(columns, i)->attisdropped)
+					found = constrained_domain(TupleDescAttr(columns, i)->atttypid);
+			}
+			FreeTupleDesc(columns);
+			return found;
 		case TYPTYPE_RANGE:
 			return constrained_domain(get_range_subtype(type));
 		case TYPTYPE_MULTIRANGE:
