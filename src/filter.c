@@ -19,6 +19,11 @@
  * and in a server's encoding no part of another character looks like ASCII;
  * positions in errors count characters.
  *
+ * What is white space and what is a letter is Unicode's to say, not the
+ * locale's: a filter must mean the same in every database.  The tables are in
+ * filter_ranges.h.  A character that this Unicode does not know yet is neither,
+ * so that a filter with it is refused until it is quoted.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,7 +35,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "filter.h"
-#include "filter_chars.h"
+#include "filter_ranges.h"
 
 /*
  * What one filter may have.  Without limits it could keep the planner busy
@@ -44,27 +49,93 @@
 #define FIELD_PUNCTUATION	"_-./@+#$"
 #define VALUE_PUNCTUATION	"_-./:@+#$"
 
-/* How comparisons begin, a longer sign before its beginning. */
-static const struct
-{
-	const char *sign;
-	FilterOperator operator;
-}			comparisons[] = {
-	{">=", FILTER_GREATER_EQUAL},
-	{"<=", FILTER_LESS_EQUAL},
-	{">", FILTER_GREATER},
-	{"<", FILTER_LESS}
-};
+/* What has no code point: is neither white space nor of a word. */
+#define NO_CODE_POINT	0xffffffff
 
 /* A parse in progress. */
 typedef struct FilterParser
 {
-	const char *start;
 	const char *at;				/* the next character */
 	const char *end;
 	const char *counted;		/* up to here, characters are counted */
 	int			characters;
 } FilterParser;
+
+/*
+ * Returns the code point of the next character, of which there must be one, and
+ * sets its length in bytes.  Returns NO_CODE_POINT if the server's encoding
+ * does not tell which one it is: SQL_ASCII does not say what its bytes mean.
+ */
+static uint32
+next_code_point(const FilterParser *parser, int *length)
+{
+	int			encoding = GetDatabaseEncoding();
+	char	   *converted;
+	uint32		result = NO_CODE_POINT;
+
+	*length = 1;
+	if (!IS_HIGHBIT_SET(*parser->at))
+		return *parser->at;
+
+	*length = pg_encoding_mblen(encoding, parser->at);
+	if (*length > parser->end - parser->at)
+	{
+		*length = parser->end - parser->at;
+		return NO_CODE_POINT;
+	}
+	if (encoding == PG_SQL_ASCII)
+		return NO_CODE_POINT;
+	if (encoding == PG_UTF8)
+		return utf8_to_unicode((const unsigned char *) parser->at);
+
+	converted = pg_server_to_any(parser->at, *length, PG_UTF8);
+	if (strlen(converted) == pg_utf_mblen((unsigned char *) converted))
+		result = utf8_to_unicode((unsigned char *) converted);
+	pfree(converted);
+	return result;
+}
+
+/*
+ * Tells whether a code point is in a class of filter_ranges.h.
+ */
+static bool
+in_class(uint32 code_point, const uint16 *runs, int count)
+{
+	uint32		end = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		end += runs[i];
+		if (code_point < end)
+			return i % 2 == 1;
+	}
+	return false;
+}
+
+/*
+ * Tells whether Unicode calls a code point white space.
+ */
+static bool
+is_space(uint32 code_point)
+{
+	if (code_point < 0x80)
+		return code_point == ' ' || (code_point >= '\t' && code_point <= '\r');
+	return in_class(code_point, space_ranges, lengthof(space_ranges));
+}
+
+/*
+ * Tells whether a code point is a letter, a mark or a digit, of any script,
+ * and can be seen.
+ */
+static bool
+is_word(uint32 code_point)
+{
+	if (code_point < 0x80)
+		return (code_point >= 'a' && code_point <= 'z') ||
+			(code_point >= 'A' && code_point <= 'Z') ||
+			(code_point >= '0' && code_point <= '9');
+	return in_class(code_point, word_ranges, lengthof(word_ranges));
+}
 
 /*
  * Tells whether the input goes on with this text.
@@ -85,28 +156,14 @@ at_term_end(FilterParser *parser)
 {
 	int			length;
 
-	return parser->at == parser->end ||
-		filter_is_space(filter_code_point(parser->at, parser->end, &length));
-}
-
-/*
- * Steps over white space.
- */
-static void
-skip_space(FilterParser *parser)
-{
-	int			length;
-
-	while (parser->at < parser->end &&
-		   filter_is_space(filter_code_point(parser->at, parser->end, &length)))
-		parser->at += length;
+	return parser->at == parser->end || is_space(next_code_point(parser, &length));
 }
 
 /*
  * Steps over a text if the input goes on with it; tells whether it does.
  */
 static bool
-accept(FilterParser *parser, const char *text)
+accept_text(FilterParser *parser, const char *text)
 {
 	if (!looking_at(parser, text))
 		return false;
@@ -119,7 +176,7 @@ accept(FilterParser *parser, const char *text)
  * come in the order of the input, which makes counting cheap.
  */
 static int
-position(FilterParser *parser)
+next_position(FilterParser *parser)
 {
 	parser->characters += pg_mbstrlen_with_len(parser->counted, parser->at - parser->counted);
 	parser->counted = parser->at;
@@ -133,7 +190,7 @@ pg_noreturn static void
 syntax_error(FilterParser *parser, const char *expected)
 {
 	StringInfoData detail;
-	int			where = position(parser);
+	int			where = next_position(parser);
 
 	detail_begin(&detail);
 	detail_number(&detail, "position", where);
@@ -153,9 +210,9 @@ pg_noreturn static void
 must_be_quoted(FilterParser *parser)
 {
 	StringInfoData detail;
-	int			where = position(parser);
+	int			where = next_position(parser);
 	int			length;
-	uint32		code_point = filter_code_point(parser->at, parser->end, &length);
+	uint32		code_point = next_code_point(parser, &length);
 	char	   *name;
 
 	if (code_point == NO_CODE_POINT)
@@ -200,7 +257,7 @@ check_limit(const char *what, Size count, Size limit)
  * Reads text in quotes, the opening one being next; returns it without them.
  */
 static char *
-quoted_text(FilterParser *parser)
+read_quoted(FilterParser *parser)
 {
 	const char *close = parser->at + 1;
 	char	   *result;
@@ -211,11 +268,11 @@ quoted_text(FilterParser *parser)
 	out = result = palloc(close - parser->at);
 
 	parser->at++;
-	while (!accept(parser, "\""))
+	while (!accept_text(parser, "\""))
 	{
 		if (parser->at == parser->end)
 			syntax_error(parser, "a closing quote");
-		if (accept(parser, "\\") && !looking_at(parser, "\"") && !looking_at(parser, "\\"))
+		if (accept_text(parser, "\\") && !looking_at(parser, "\"") && !looking_at(parser, "\\"))
 			syntax_error(parser, "a quote or a backslash after the backslash");
 		*out++ = *parser->at++;
 	}
@@ -225,23 +282,26 @@ quoted_text(FilterParser *parser)
 
 /*
  * Reads bare text, which may be empty: letters, marks, digits and the given
- * punctuation.  Two dots end it.
+ * punctuation.  Two dots end it.  What comes after it must be the end of the
+ * term, two dots or the separator.
  */
 static char *
-bare_text(FilterParser *parser, const char *punctuation)
+read_bare(FilterParser *parser, const char *punctuation, const char *separator)
 {
 	const char *start = parser->at;
 
 	while (parser->at < parser->end && !looking_at(parser, ".."))
 	{
 		int			length;
-		uint32		code_point = filter_code_point(parser->at, parser->end, &length);
+		uint32		code_point = next_code_point(parser, &length);
 
-		if (!filter_is_word(code_point) &&
+		if (!is_word(code_point) &&
 			(length > 1 || *parser->at == '\0' || strchr(punctuation, *parser->at) == NULL))
 			break;
 		parser->at += length;
 	}
+	if (!at_term_end(parser) && !looking_at(parser, separator) && !looking_at(parser, ".."))
+		must_be_quoted(parser);
 	return pnstrdup(start, parser->at - start);
 }
 
@@ -249,109 +309,92 @@ bare_text(FilterParser *parser, const char *punctuation)
  * Reads the name of a field and the colon after it.
  */
 static char *
-field_name(FilterParser *parser)
+read_field(FilterParser *parser)
 {
 	char	   *name;
 
 	if (looking_at(parser, "\""))
-		name = quoted_text(parser);
+		name = read_quoted(parser);
 	else if (looking_at(parser, "-"))
 		syntax_error(parser, "the name of a field (one that begins with - must be quoted)");
 	else
-	{
-		name = bare_text(parser, FIELD_PUNCTUATION);
-		if (!at_term_end(parser) && !looking_at(parser, ":") && !looking_at(parser, ".."))
-			must_be_quoted(parser);
-	}
+		name = read_bare(parser, FIELD_PUNCTUATION, ":");
 	if (name[0] == '\0')
 		syntax_error(parser, "the name of a field");
-	if (!accept(parser, ":"))
+	if (!accept_text(parser, ":"))
 		syntax_error(parser, "a colon after the name of the field");
 	return name;
 }
 
 /*
- * Reads one value.
- */
-static FilterValue
-value(FilterParser *parser)
-{
-	FilterValue result;
-	const char *start = parser->at;
-
-	result.position = position(parser);
-	if (looking_at(parser, "\""))
-	{
-		result.text = quoted_text(parser);
-		return result;
-	}
-
-	result.text = bare_text(parser, VALUE_PUNCTUATION);
-	if (!at_term_end(parser) && !looking_at(parser, "|") && !looking_at(parser, ".."))
-		must_be_quoted(parser);
-	if (parser->at == start)
-		syntax_error(parser, "a value");
-	return result;
-}
-
-/*
- * Adds a value to a term; capacity is that of its array.
+ * Reads a value and adds it to a term; capacity is that of its array.
  */
 static void
-add_value(FilterParser *parser, FilterTerm *term, int *capacity)
+read_value(FilterParser *parser, FilterTerm *term, int *capacity)
 {
+	const char *start = parser->at;
+	FilterValue *value;
+
 	check_limit("alternatives in a term", term->nvalues + 1, FILTER_MAX_VALUES);
 	if (term->nvalues == *capacity)
 	{
 		*capacity *= 2;
 		term->values = repalloc(term->values, *capacity * sizeof(FilterValue));
 	}
-	term->values[term->nvalues++] = value(parser);
+	value = &term->values[term->nvalues++];
+	value->position = next_position(parser);
+	if (looking_at(parser, "\""))
+		value->text = read_quoted(parser);
+	else
+		value->text = read_bare(parser, VALUE_PUNCTUATION, "|");
+	if (parser->at == start)
+		syntax_error(parser, "a value");
 }
 
 /*
  * Reads what a term demands, all that comes after the colon.
  */
 static void
-condition(FilterParser *parser, FilterTerm *term)
+read_condition(FilterParser *parser, FilterTerm *term)
 {
 	int			capacity = 2;
 
 	term->nvalues = 0;
-	if (accept(parser, "*"))
+	term->values = palloc(capacity * sizeof(FilterValue));
+	if (accept_text(parser, "*"))
 	{
+		term->operator = FILTER_PRESENT;
 		if (at_term_end(parser))
-		{
-			term->operator = FILTER_PRESENT;
-			term->values = NULL;
 			return;
-		}
 		parser->at--;
 	}
 
-	term->values = palloc(capacity * sizeof(FilterValue));
-	term->operator = FILTER_ANY_OF;
-	for (int i = 0; i < lengthof(comparisons) && term->operator == FILTER_ANY_OF; i++)
-	{
-		if (accept(parser, comparisons[i].sign))
-			term->operator = comparisons[i].operator;
-	}
+	if (accept_text(parser, ">="))
+		term->operator = FILTER_GREATER_EQUAL;
+	else if (accept_text(parser, "<="))
+		term->operator = FILTER_LESS_EQUAL;
+	else if (accept_text(parser, ">"))
+		term->operator = FILTER_GREATER;
+	else if (accept_text(parser, "<"))
+		term->operator = FILTER_LESS;
+	else
+		term->operator = FILTER_ANY_OF;
 
-	add_value(parser, term, &capacity);
+	read_value(parser, term, &capacity);
 	if (term->operator == FILTER_ANY_OF)
 	{
-		if (accept(parser, ".."))
+		if (accept_text(parser, ".."))
 		{
 			term->operator = FILTER_BETWEEN;
 			/* 1...5 could be 1 to .5 as well as 1. to 5 */
 			if (looking_at(parser, "."))
 				syntax_error(parser, "a value (one that begins with a dot must be quoted here)");
-			add_value(parser, term, &capacity);
+			read_value(parser, term, &capacity);
 		}
 		else
 		{
-			while (accept(parser, "|"))
-				add_value(parser, term, &capacity);
+			while (accept_text(parser, "|"))
+				read_value(parser, term, &capacity);
 		}
 	}
 	if (!at_term_end(parser))
@@ -365,23 +408,24 @@ condition(FilterParser *parser, FilterTerm *term)
 Filter *
 filter_parse(text *source)
 {
-	Filter	   *filter = palloc0(sizeof(Filter));
+	Filter	   *filter = palloc(sizeof(Filter));
 	Size		length = VARSIZE_ANY_EXHDR(source);
 	int			capacity = 4;
-	FilterParser parser;
+	FilterParser parser = {0};
 
 	check_limit("bytes", length, FILTER_MAX_LENGTH);
-	parser.start = parser.at = parser.counted = VARDATA_ANY(source);
-	parser.end = parser.start + length;
-	parser.characters = 0;
-
+	parser.at = parser.counted = VARDATA_ANY(source);
+	parser.end = parser.at + length;
+	filter->nterms = 0;
 	filter->terms = palloc(capacity * sizeof(FilterTerm));
 	for (;;)
 	{
 		FilterTerm *term;
+		int			space;
 
 		CHECK_FOR_INTERRUPTS();
-		skip_space(&parser);
+		while (parser.at < parser.end && is_space(next_code_point(&parser, &space)))
+			parser.at += space;
 		if (parser.at == parser.end)
 			return filter;
 
@@ -392,10 +436,10 @@ filter_parse(text *source)
 			filter->terms = repalloc(filter->terms, capacity * sizeof(FilterTerm));
 		}
 		term = &filter->terms[filter->nterms++];
-		term->negated = accept(&parser, "-");
-		term->position = position(&parser);
-		term->field = field_name(&parser);
-		condition(&parser, term);
+		term->negated = accept_text(&parser, "-");
+		term->position = next_position(&parser);
+		term->field = read_field(&parser);
+		read_condition(&parser, term);
 	}
 }
 
@@ -405,24 +449,10 @@ filter_parse(text *source)
 const char *
 filter_operator_name(FilterOperator operator)
 {
-	switch (operator)
-	{
-		case FILTER_ANY_OF:
-			return "=";
-		case FILTER_LESS:
-			return "<";
-		case FILTER_LESS_EQUAL:
-			return "<=";
-		case FILTER_GREATER:
-			return ">";
-		case FILTER_GREATER_EQUAL:
-			return ">=";
-		case FILTER_BETWEEN:
-			return "..";
-		case FILTER_PRESENT:
-			return "*";
-	}
-	pg_unreachable();
+	/* in the order of FilterOperator */
+	static const char *const names[] = {"=", "<", "<=", ">", ">=", "..", "*"};
+
+	return names[operator];
 }
 
 /*

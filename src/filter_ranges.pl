@@ -7,36 +7,29 @@
 use strict;
 use warnings;
 
+use Text::Wrap;
 use Unicode::UCD;
 
-# The ranges of the code points from 128 on that a pattern matches. ASCII is
-# filter_chars.c's own affair.
-sub ranges
+$Text::Wrap::columns = 100;
+$Text::Wrap::unexpand = 0;
+
+# Prints the code points from 128 on that a pattern matches. ASCII is filter.c's
+# own affair.
+sub print_class
 {
-	my ($pattern) = @_;
-	my @ranges;
+	my ($name, $comment, $pattern) = @_;
+	my @runs = (0x80);
+	my $inside = '';
 
 	for my $code (0x80 .. 0x10ffff)
 	{
-		next if $code >= 0xd800 && $code <= 0xdfff || chr($code) !~ $pattern;
-		if (@ranges && $ranges[-1][1] == $code - 1)
-		{
-			$ranges[-1][1] = $code;
-		}
-		else
-		{
-			push @ranges, [ $code, $code ];
-		}
+		my $is = ($code < 0xd800 || $code > 0xdfff) && chr($code) =~ $pattern;
+		push @runs, 0 if $is ne $inside;
+		$runs[-1]++;
+		$inside = $is;
 	}
-	return @ranges;
-}
-
-sub print_table
-{
-	my ($name, $comment, @ranges) = @_;
-
-	print "\n/* $comment */\nstatic const CharacterRange $name\[] = {\n";
-	print join(",\n", map { sprintf "\t{0x%04x, 0x%04x}", @$_ } @ranges), "\n};\n";
+	pop @runs if !$inside;
+	print "\n/* $comment */\nstatic const uint16 $name\[] = {\n", wrap("\t", "\t", join ', ', @runs), "\n};\n";
 }
 
 my $version = Unicode::UCD::UnicodeVersion();
@@ -53,15 +46,13 @@ print <<"END_OF_HEAD";
 #ifndef PETITION_CAS_FILTER_RANGES_H
 #define PETITION_CAS_FILTER_RANGES_H
 
-/* Code points, both ends included. */
-typedef struct CharacterRange
-{
-	uint32		first;
-	uint32		last;
-} CharacterRange;
+/*
+ * Each class is the lengths of runs of code points from 0 on: of those outside
+ * of it and of those in it, in turn.
+ */
 END_OF_HEAD
 
-print_table('space_ranges', 'White_Space', ranges(qr/\p{White_Space}/));
-print_table('word_ranges', 'General_Category L, M and Nd, without Default_Ignorable_Code_Point',
-	ranges(qr/(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{M}\p{Nd}]/));
+print_class('space_ranges', 'White_Space', qr/\p{White_Space}/);
+print_class('word_ranges', 'General_Category L, M and Nd, without Default_Ignorable_Code_Point',
+	qr/(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{M}\p{Nd}]/);
 print "\n#endif\t\t\t\t\t\t\t/* PETITION_CAS_FILTER_RANGES_H */\n";

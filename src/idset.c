@@ -49,12 +49,14 @@
 #include "text_form.h"
 #include "uuidkeys.h"
 
-/* What is fed to SHA-256 at once, and how many uuids fit into it. */
+/* What is fed to SHA-256 at once. */
 #define HASH_BLOCK_SIZE		65536
-#define HASH_BLOCK_UUIDS	(HASH_BLOCK_SIZE / (UUID_TEXT_LENGTH + 1))
 
 /* How many bytes of an id an error shows at most. */
 #define SHOWN_ID	200
+
+/* How many ids an error shows at most. */
+#define SHOWN_IDS	100
 
 /* The first and the largest piece of space for texts. */
 #define SPACE_MIN			8192
@@ -100,7 +102,7 @@ struct IdSet
 	Size		capacity;
 	UuidKey    *uuids;			/* for ID_UUID */
 	TextKey    *texts;			/* for all others */
-	char	   *space;			/* room for more texts */
+	char	   *space;			/* for more texts */
 	Size		space_left;
 	Size		space_size;
 
@@ -189,11 +191,11 @@ idset_free(IdSet *set)
 }
 
 /*
- * Returns a larger array in place of one that is full, and sets its new
- * capacity; elements is NULL at first.
+ * Returns a larger array in place of one that is full, for at_least elements,
+ * and sets its new capacity; elements is NULL at first.
  */
 static void *
-grow(IdSet *set, void *elements, Size *capacity, Size at_least, Size element_size)
+enlarge_array(IdSet *set, void *elements, Size *capacity, Size at_least, Size element_size)
 {
 	*capacity = Max(Max(2 * *capacity, 64), at_least);
 	if (elements == NULL)
@@ -202,19 +204,19 @@ grow(IdSet *set, void *elements, Size *capacity, Size at_least, Size element_siz
 }
 
 /*
- * Makes room for count more ids.
+ * Sees to it that more ids can be added.
  */
 static void
-reserve(IdSet *set, Size more)
+reserve_ids(IdSet *set, Size more)
 {
 	Size		needed = set->count + more;
 
 	if (needed <= set->capacity)
 		return;
 	if (set->form == ID_UUID)
-		set->uuids = grow(set, set->uuids, &set->capacity, needed, sizeof(UuidKey));
+		set->uuids = enlarge_array(set, set->uuids, &set->capacity, needed, sizeof(UuidKey));
 	else
-		set->texts = grow(set, set->texts, &set->capacity, needed, sizeof(TextKey));
+		set->texts = enlarge_array(set, set->texts, &set->capacity, needed, sizeof(TextKey));
 }
 
 /*
@@ -238,38 +240,9 @@ take_space(IdSet *set, Size length)
 }
 
 /*
- * Adds a uuid.
- */
-static inline void
-add_uuid(IdSet *set, const void *bytes)
-{
-	if (set->count == set->capacity)
-		reserve(set, 1);
-	uuidkey_load(&set->uuids[set->count++], bytes);
-}
-
-/*
- * Raises 22023 for an id that has a newline, which would make the hash
- * ambiguous.  Of a long id the error shows the beginning.
- */
-pg_noreturn static void
-newline_in_id(const char *data, Size length)
-{
-	StringInfoData detail;
-	char	   *shown;
-
-	shown = pnstrdup(data, pg_mbcliplen(data, Min(length, 2 * SHOWN_ID), SHOWN_ID));
-	detail_begin(&detail);
-	detail_text(&detail, "id", shown);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("an id of a roster must not contain a newline"),
-			 errdetail_internal("%s", detail_end(&detail))));
-}
-
-/*
  * Adds an id by its text form in the server's encoding, which it copies.  Raises
- * 22023 if that has a newline.
+ * 22023 if that has a newline, which would make the hash ambiguous; of a long id
+ * the error shows the beginning.
  */
 static void
 add_text(IdSet *set, const char *data, Size length)
@@ -279,7 +252,17 @@ add_text(IdSet *set, const char *data, Size length)
 	uint64		prefix = 0;
 
 	if (memchr(data, '\n', length) != NULL)
-		newline_in_id(data, length);
+	{
+		StringInfoData detail;
+		int			shown = pg_mbcliplen(data, Min(length, 2 * SHOWN_ID), SHOWN_ID);
+
+		detail_begin(&detail);
+		detail_text(&detail, "id", pnstrdup(data, shown));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an id of a roster must not contain a newline"),
+				 errdetail_internal("%s", detail_end(&detail))));
+	}
 
 	if (set->convert)
 	{
@@ -290,8 +273,7 @@ add_text(IdSet *set, const char *data, Size length)
 		data = converted;
 	}
 
-	if (set->count == set->capacity)
-		reserve(set, 1);
+	reserve_ids(set, 1);
 	copy = take_space(set, length);
 	memcpy(copy, data, length);
 	memcpy(&prefix, data, Min(length, sizeof(prefix)));
@@ -303,54 +285,15 @@ add_text(IdSet *set, const char *data, Size length)
 }
 
 /*
- * Adds a number by its decimal form.
- */
-static void
-add_integer(IdSet *set, Datum id)
-{
-	char		digits[MAXINT8LEN + 1];
-	int64		number;
-	int			length;
-
-	if (set->type == INT8OID)
-		number = DatumGetInt64(id);
-	else if (set->type == INT4OID)
-		number = DatumGetInt32(id);
-	else
-		number = DatumGetInt16(id);
-	length = pg_lltoa(number, digits);
-	add_text(set, digits, length);
-}
-
-/*
- * Keeps a copy of a value for print_values, out of line data included: by
- * then the row that it came from may be gone.
- */
-static void
-keep_value(IdSet *set, Datum id)
-{
-	MemoryContext caller = MemoryContextSwitchTo(set->context);
-
-	if (set->nvalues == set->values_capacity)
-		set->values = grow(set, set->values, &set->values_capacity,
-						   set->nvalues + 1, sizeof(Datum));
-	if (set->typlen == -1)
-		id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
-	else
-		id = datumCopy(id, set->typbyval, set->typlen);
-	set->values[set->nvalues++] = id;
-	MemoryContextSwitchTo(caller);
-}
-
-/*
  * Adds an id, a value of the set's type.  Raises 22004 for a null, and 22023
  * for a text form with a newline, which may come only with idset_finish.
  */
 void
 idset_add(IdSet *set, Datum id, bool isnull)
 {
-	MemoryContext caller;
+	char		digits[MAXINT8LEN + 1];
 	text	   *value;
+	MemoryContext caller;
 
 	if (isnull)
 		ereport(ERROR,
@@ -360,27 +303,39 @@ idset_add(IdSet *set, Datum id, bool isnull)
 	switch (set->form)
 	{
 		case ID_UUID:
-			add_uuid(set, DatumGetUUIDP(id)->data);
+			reserve_ids(set, 1);
+			uuidkey_load(&set->uuids[set->count++], DatumGetUUIDP(id)->data);
 			return;
-		case ID_OTHER:
-			keep_value(set, id);
-			return;
-		case ID_INTEGER:
-		case ID_TEXT:
-			break;
-	}
 
-	/* Detoasting and conversion may leave something behind. */
-	caller = MemoryContextSwitchTo(set->scratch);
-	if (set->form == ID_INTEGER)
-		add_integer(set, id);
-	else
-	{
-		value = DatumGetTextPP(id);
-		add_text(set, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		case ID_INTEGER:
+			add_text(set, digits,
+					 pg_lltoa(set->type == INT8OID ? DatumGetInt64(id) :
+							  set->type == INT4OID ? DatumGetInt32(id) : DatumGetInt16(id),
+							  digits));
+			return;
+
+		case ID_TEXT:
+			/* Detoasting and conversion may leave something behind. */
+			caller = MemoryContextSwitchTo(set->scratch);
+			value = DatumGetTextPP(id);
+			add_text(set, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+			MemoryContextSwitchTo(caller);
+			MemoryContextReset(set->scratch);
+			return;
+
+		case ID_OTHER:
+			/* By the time it is printed, the row it came from may be gone. */
+			caller = MemoryContextSwitchTo(set->context);
+			if (set->nvalues == set->values_capacity)
+				set->values = enlarge_array(set, set->values, &set->values_capacity,
+											set->nvalues + 1, sizeof(Datum));
+			if (set->typlen == -1)
+				id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
+			else
+				id = datumCopy(id, set->typbyval, set->typlen);
+			set->values[set->nvalues++] = id;
+			MemoryContextSwitchTo(caller);
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextReset(set->scratch);
 }
 
 /*
@@ -392,7 +347,7 @@ idset_add_array(IdSet *set, ArrayType *ids)
 	int			count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	array_iter	iterator;
 
-	reserve(set, count);
+	reserve_ids(set, count);
 	array_iter_setup(&iterator, (AnyArrayType *) ids);
 	for (int i = 0; i < count; i++)
 	{
@@ -406,82 +361,22 @@ idset_add_array(IdSet *set, ArrayType *ids)
 	}
 }
 
-/*
- * How the elements of an array become ids of a set: as they are, or by their
- * text forms.
- */
+/* How the text forms of an array's elements are read as ids of a set. */
 typedef struct ElementReader
 {
 	IdSet	   *set;
-	Oid			type;			/* of the elements */
-	int16		typlen;
-	bool		typbyval;
-	char		typalign;
-	bool		as_is;			/* values of the set's type, to be added so */
-	bool		is_text;		/* their own text forms */
+	bool		is_text;		/* the elements are their own text forms */
 	FmgrInfo	output;			/* of the elements, if not */
 	FmgrInfo	input;			/* of the set's type */
 	Oid			ioparam;
-	FmgrInfo   *equal;			/* of the set's type, or NULL */
+	FmgrInfo   *equal;			/* of the set's type if it has a typmod, or
+								 * NULL */
 } ElementReader;
 
 /*
- * Prepares to read the elements of an array.  Raises 0A000 for a type whose
- * values are not read, see text_form.c.
- */
-static void
-start_reading(ElementReader *reader, IdSet *set, ArrayType *ids)
-{
-	int32		typmod = -1;
-	Oid			function;
-	bool		is_varlena;
-
-	reader->set = set;
-	reader->type = text_form_type(ARR_ELEMTYPE(ids), &typmod);
-	get_typlenbyvalalign(reader->type, &reader->typlen, &reader->typbyval, &reader->typalign);
-	reader->is_text = form_of_type(reader->type) == ID_TEXT;
-
-	/* A length or a precision is part of how an id is read. */
-	reader->as_is = set->typmod < 0 &&
-		(reader->type == set->type || (reader->is_text && set->form == ID_TEXT));
-
-	check_nested_domains(set->type, ROSTER_DOMAIN_HINT);
-	getTypeOutputInfo(reader->type, &function, &is_varlena);
-	fmgr_info(function, &reader->output);
-	getTypeInputInfo(set->type, &function, &reader->ioparam);
-	fmgr_info(function, &reader->input);
-	reader->equal = NULL;
-	if (set->typmod >= 0)
-	{
-		TypeCacheEntry *entry = lookup_type_cache(set->type, TYPECACHE_EQ_OPR_FINFO);
-
-		if (OidIsValid(entry->eq_opr_finfo.fn_oid))
-			reader->equal = &entry->eq_opr_finfo;
-	}
-}
-
-/*
- * Reads the text form of an id, with the length or precision of the key if that
- * changes only its form, as 1.1 to 1.10.  An id that it would make another one
- * is read without: 1.104 is not 1.10, and was not seen.
- */
-static Datum
-read_form(ElementReader *reader, char *form)
-{
-	int32		typmod = reader->set->typmod;
-	Datum		value = InputFunctionCall(&reader->input, form, reader->ioparam, typmod);
-	Datum		exact;
-
-	if (reader->equal == NULL)
-		return value;
-	exact = InputFunctionCall(&reader->input, form, reader->ioparam, -1);
-	if (DatumGetBool(FunctionCall2Coll(reader->equal, C_COLLATION_OID, value, exact)))
-		return value;
-	return exact;
-}
-
-/*
- * Adds an element that is not null.
+ * Adds an element by its text form.  That is read with the length or precision
+ * of the key if those change only its form, as 1.1 to 1.10.  An id that they
+ * would make another one is read without: 1.104 is not 1.10, and was not seen.
  */
 static void
 read_element(ElementReader *reader, Datum element)
@@ -489,12 +384,8 @@ read_element(ElementReader *reader, Datum element)
 	IdSet	   *set = reader->set;
 	MemoryContext caller;
 	char	   *form;
+	Datum		id;
 
-	if (reader->as_is)
-	{
-		idset_add(set, element, false);
-		return;
-	}
 	if (reader->is_text && set->form == ID_UUID)
 	{
 		text	   *uuid = DatumGetTextPP(element);
@@ -508,9 +399,16 @@ read_element(ElementReader *reader, Datum element)
 
 	caller = MemoryContextSwitchTo(set->scratch);
 	form = reader->is_text ? TextDatumGetCString(element) : OutputFunctionCall(&reader->output, element);
-	element = read_form(reader, form);
+	id = InputFunctionCall(&reader->input, form, reader->ioparam, set->typmod);
+	if (reader->equal != NULL)
+	{
+		Datum		exact = InputFunctionCall(&reader->input, form, reader->ioparam, -1);
+
+		if (!DatumGetBool(FunctionCall2Coll(reader->equal, C_COLLATION_OID, id, exact)))
+			id = exact;
+	}
 	MemoryContextSwitchTo(caller);
-	idset_add(set, element, false);
+	idset_add(set, id, false);
 	MemoryContextReset(set->scratch);
 }
 
@@ -520,45 +418,74 @@ read_element(ElementReader *reader, Datum element)
 static void
 reading_context(void *argument)
 {
-	errcontext("element %d of the ids that were seen", *(int *) argument + 1);
+	IdSet	   *set = argument;
+
+	errcontext("element %zu of the ids that were seen", set->count + set->nvalues + 1);
 }
 
 /*
- * Adds each element of an array of any type: its text form, read by the input
- * function of the set's type.  Raises whatever that raises, 0A000 for a type
- * whose values are not read, and as idset_add.
+ * Adds each element of an array of any type to an empty set: its text form, read
+ * by the input function of the set's type.  Raises whatever that raises, 0A000
+ * for a type whose values are not read (text_form.c), and as idset_add.
  */
 void
 idset_read_array(IdSet *set, ArrayType *ids)
 {
 	int			count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
-	array_iter	iterator;
-	ElementReader reader;
+	ElementReader reader = {.set = set};
+	int32		typmod = -1;
+	Oid			type = text_form_type(ARR_ELEMTYPE(ids), &typmod);
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	bool		is_varlena;
+	Oid			function;
 	ErrorContextCallback context;
+	array_iter	iterator;
 	int			outer;
 	int			inner;
-	int			i = 0;
 
-	start_reading(&reader, set, ids);
+	check_nested_domains(set->type, ROSTER_DOMAIN_HINT);
+	reader.is_text = form_of_type(type) == ID_TEXT;
 	context.callback = reading_context;
-	context.arg = &i;
+	context.arg = set;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 
+	/* A length or a precision is part of how an id is read. */
+	if (set->typmod < 0 && (type == set->type || (reader.is_text && set->form == ID_TEXT)))
+	{
+		idset_add_array(set, ids);
+		error_context_stack = context.previous;
+		return;
+	}
+
+	getTypeOutputInfo(type, &function, &is_varlena);
+	fmgr_info(function, &reader.output);
+	getTypeInputInfo(set->type, &function, &reader.ioparam);
+	fmgr_info(function, &reader.input);
+	if (set->typmod >= 0)
+	{
+		TypeCacheEntry *entry = lookup_type_cache(set->type, TYPECACHE_EQ_OPR_FINFO);
+
+		if (OidIsValid(entry->eq_opr_finfo.fn_oid))
+			reader.equal = &entry->eq_opr_finfo;
+	}
+
 	outer = text_form_begin(set->type);
-	inner = text_form_begin(reader.type);
-	reserve(set, count);
+	inner = text_form_begin(type);
+	reserve_ids(set, count);
+	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
 	array_iter_setup(&iterator, (AnyArrayType *) ids);
-	for (; i < count; i++)
+	for (int i = 0; i < count; i++)
 	{
 		bool		isnull;
-		Datum		element = array_iter_next(&iterator, &isnull, i, reader.typlen,
-											  reader.typbyval, reader.typalign);
+		Datum		element = array_iter_next(&iterator, &isnull, i, typlen, typbyval, typalign);
 
 		if (i % INTERRUPT_INTERVAL == 0)
 			CHECK_FOR_INTERRUPTS();
 		if (isnull)
-			idset_add(set, (Datum) 0, true);
+			idset_add(set, element, true);
 		else
 			read_element(&reader, element);
 	}
@@ -584,7 +511,7 @@ print_values(IdSet *set)
 
 	getTypeOutputInfo(set->type, &function, &is_varlena);
 	fmgr_info(function, &output);
-	reserve(set, set->nvalues);
+	reserve_ids(set, set->nvalues);
 
 	level = text_form_begin(set->type);
 	caller = MemoryContextSwitchTo(set->scratch);
@@ -604,23 +531,6 @@ print_values(IdSet *set)
 }
 
 /*
- * Sorts the texts and drops the duplicates.
- */
-static void
-finish_texts(IdSet *set)
-{
-	Size		kept = 0;
-
-	textkeys_sort(set->texts, set->count);
-	for (Size i = 0; i < set->count; i++)
-	{
-		if (kept == 0 || textkey_compare(&set->texts[kept - 1], &set->texts[i]) != 0)
-			set->texts[kept++] = set->texts[i];
-	}
-	set->count = kept;
-}
-
-/*
  * Makes the set sorted and distinct.  More ids may be added later, after
  * which it must be finished again.
  */
@@ -628,13 +538,20 @@ void
 idset_finish(IdSet *set)
 {
 	MemoryContext caller = MemoryContextSwitchTo(set->context);
+	Size		kept = 0;
 
 	if (set->form == ID_UUID)
 		set->count = uuidkeys_sort(set->uuids, set->count);
 	else
 	{
 		print_values(set);
-		finish_texts(set);
+		textkeys_sort(set->texts, set->count);
+		for (Size i = 0; i < set->count; i++)
+		{
+			if (kept == 0 || textkey_compare(&set->texts[kept - 1], &set->texts[i]) != 0)
+				set->texts[kept++] = set->texts[i];
+		}
+		set->count = kept;
 	}
 	MemoryContextSwitchTo(caller);
 }
@@ -672,8 +589,8 @@ server_text(const IdSet *set, Size i, Size *length)
  * Returns the text form of the i-th id in the server's encoding, terminated,
  * in the current memory context.
  */
-char *
-idset_text(const IdSet *set, Size i)
+static char *
+id_text(const IdSet *set, Size i)
 {
 	const char *data;
 	Size		length;
@@ -691,80 +608,85 @@ idset_text(const IdSet *set, Size i)
 }
 
 /*
- * Feeds bytes to SHA-256.
+ * Adds a member with the first ids of a set to the DETAIL of an error.
  */
-static void
-hash_bytes(pg_cryptohash_ctx *hash, const void *data, Size length)
+void
+idset_detail(StringInfo detail, const char *name, const IdSet *set)
 {
-	if (pg_cryptohash_update(hash, data, length) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
+	const char *texts[SHOWN_IDS];
+	int			count = Min(set->count, SHOWN_IDS);
+
+	for (int i = 0; i < count; i++)
+		texts[i] = id_text(set, i);
+	detail_texts(detail, name, texts, count);
+}
+
+/* A roster hash in progress. */
+typedef struct RosterHash
+{
+	pg_cryptohash_ctx *sha256;
+	Size		used;			/* of the block */
+	char		block[HASH_BLOCK_SIZE];
+} RosterHash;
+
+/*
+ * Raises an error for what went wrong in the computing of a hash.
+ */
+pg_noreturn static void
+hash_failed(const RosterHash *hash)
+{
+	elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash->sha256));
 }
 
 /*
- * Feeds a line for each id of a set of uuids.
+ * Feeds the bytes that wait in the block.
  */
 static void
-hash_uuids(pg_cryptohash_ctx *hash, const IdSet *set)
+flush_block(RosterHash *hash)
 {
-	char	   *block = palloc(HASH_BLOCK_SIZE);
+	CHECK_FOR_INTERRUPTS();
+	if (pg_cryptohash_update(hash->sha256, (uint8 *) hash->block, hash->used) < 0)
+		hash_failed(hash);
+	hash->used = 0;
+}
 
-	for (Size i = 0; i < set->count;)
+/*
+ * Feeds bytes, by way of the block.
+ */
+static inline void
+hash_piece(RosterHash *hash, const char *data, Size length)
+{
+	while (length > HASH_BLOCK_SIZE - hash->used)
 	{
-		Size		end = Min(set->count, i + HASH_BLOCK_UUIDS);
-		char	   *out = block;
+		Size		piece = HASH_BLOCK_SIZE - hash->used;
 
-		CHECK_FOR_INTERRUPTS();
-		for (; i < end; i++)
-		{
-			uuidkey_print(&set->uuids[i], out);
-			out[UUID_TEXT_LENGTH] = '\n';
-			out += UUID_TEXT_LENGTH + 1;
-		}
-		hash_bytes(hash, block, out - block);
+		memcpy(hash->block + hash->used, data, piece);
+		hash->used = HASH_BLOCK_SIZE;
+		flush_block(hash);
+		data += piece;
+		length -= piece;
 	}
-	pfree(block);
+	memcpy(hash->block + hash->used, data, length);
+	hash->used += length;
 }
 
 /*
- * Feeds a line for each id of a set of texts, collected into blocks.
+ * Returns the roster hash of a set, in the current memory context.  Raises
+ * 22023 for a scope with a newline: its second line could as well be the first
+ * id.  NULL is the empty scope.
  */
-static void
-hash_texts(pg_cryptohash_ctx *hash, const IdSet *set)
+char *
+idset_hash(const IdSet *set, text *scope)
 {
-	char	   *block = palloc(HASH_BLOCK_SIZE);
-	Size		used = 0;
+	RosterHash *hash = palloc(sizeof(RosterHash));
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char	   *hex = palloc(ROSTER_HASH_LENGTH + 1);
 
-	for (Size i = 0; i < set->count; i++)
-	{
-		const TextKey *key = &set->texts[i];
+	hash->used = 0;
+	hash->sha256 = pg_cryptohash_create(PG_SHA256);
+	if (pg_cryptohash_init(hash->sha256) < 0)
+		hash_failed(hash);
 
-		if (used + key->length + 1 > HASH_BLOCK_SIZE)
-		{
-			CHECK_FOR_INTERRUPTS();
-			hash_bytes(hash, block, used);
-			used = 0;
-		}
-		if (key->length + 1 > HASH_BLOCK_SIZE)
-		{
-			hash_bytes(hash, key->data, key->length);
-			hash_bytes(hash, "\n", 1);
-			continue;
-		}
-		memcpy(block + used, key->data, key->length);
-		used += key->length;
-		block[used++] = '\n';
-	}
-	hash_bytes(hash, block, used);
-	pfree(block);
-}
-
-/*
- * Feeds the scope's line; NULL is the empty scope.  Raises 22023 if it has a
- * newline: its second line could as well be the first id.
- */
-static void
-hash_scope(pg_cryptohash_ctx *hash, text *scope)
-{
 	if (scope != NULL)
 	{
 		char	   *data = VARDATA_ANY(scope);
@@ -776,114 +698,58 @@ hash_scope(pg_cryptohash_ctx *hash, text *scope)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the scope of a roster must not contain a newline")));
 		converted = pg_server_to_any(data, length, PG_UTF8);
-		hash_bytes(hash, converted, converted == data ? length : strlen(converted));
+		hash_piece(hash, converted, converted == data ? length : strlen(converted));
 	}
-	hash_bytes(hash, "\n", 1);
-}
+	hash_piece(hash, "\n", 1);
 
-/*
- * Returns the roster hash of a set, in the current memory context.
- */
-char *
-idset_hash(const IdSet *set, text *scope)
-{
-	static const char digits[] = "0123456789abcdef";
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	char	   *hex = palloc(ROSTER_HASH_LENGTH + 1);
-
-	if (pg_cryptohash_init(hash) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
-	hash_scope(hash, scope);
-	if (set->form == ID_UUID)
-		hash_uuids(hash, set);
-	else
-		hash_texts(hash, set);
-	if (pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
-	pg_cryptohash_free(hash);
-
-	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+	for (Size i = 0; i < set->count; i++)
 	{
-		hex[2 * i] = digits[digest[i] >> 4];
-		hex[2 * i + 1] = digits[digest[i] & 0x0f];
+		if (set->form == ID_UUID)
+		{
+			char		line[UUID_TEXT_LENGTH + 1];
+
+			uuidkey_print(&set->uuids[i], line);
+			line[UUID_TEXT_LENGTH] = '\n';
+			hash_piece(hash, line, sizeof(line));
+		}
+		else
+		{
+			hash_piece(hash, set->texts[i].data, set->texts[i].length);
+			hash_piece(hash, "\n", 1);
+		}
 	}
-	hex[ROSTER_HASH_LENGTH] = '\0';
+	flush_block(hash);
+	if (pg_cryptohash_final(hash->sha256, digest, sizeof(digest)) < 0)
+		hash_failed(hash);
+	pg_cryptohash_free(hash->sha256);
+	pfree(hash);
+
+	hex[hex_encode((char *) digest, sizeof(digest), hex)] = '\0';
 	return hex;
 }
 
 /*
- * Returns the size of the set as a text array.
- */
-static Size
-array_size(const IdSet *set)
-{
-	Size		size = ARR_OVERHEAD_NONULLS(1);
-
-	if (set->count == 0)
-		return ARR_OVERHEAD_NONULLS(0);
-	if (set->form == ID_UUID)
-		return size + set->count * INTALIGN(VARHDRSZ + UUID_TEXT_LENGTH);
-	for (Size i = 0; i < set->count; i++)
-	{
-		Size		length;
-
-		(void) server_text(set, i, &length);
-		size += INTALIGN(VARHDRSZ + length);
-	}
-	return size;
-}
-
-/*
- * Writes an element of a text array; returns where the next one begins.
- */
-static inline char *
-put_element(char *out, const char *data, Size length)
-{
-	Size		size = INTALIGN(VARHDRSZ + length);
-
-	SET_VARSIZE(out, VARHDRSZ + length);
-	memcpy(out + VARHDRSZ, data, length);
-	memset(out + VARHDRSZ + length, 0, size - VARHDRSZ - length);
-	return out + size;
-}
-
-/*
- * Writes the ids as the elements of a text array.
- */
-static void
-put_elements(const IdSet *set, char *out)
-{
-	for (Size i = 0; i < set->count; i++)
-	{
-		if (i % INTERRUPT_INTERVAL == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (set->form == ID_UUID)
-		{
-			SET_VARSIZE(out, VARHDRSZ + UUID_TEXT_LENGTH);
-			uuidkey_print(&set->uuids[i], out + VARHDRSZ);
-			out += INTALIGN(VARHDRSZ + UUID_TEXT_LENGTH);
-		}
-		else
-		{
-			Size		length;
-			const char *data = server_text(set, i, &length);
-
-			out = put_element(out, data, length);
-		}
-	}
-}
-
-/*
- * The size method of the expanded object that a set is.  Raises 54000 if the
- * array is larger than a value can be.
+ * The size method of the expanded object that a set is: that of a text array.
+ * Raises 54000 if it is larger than a value can be.
  */
 static Size
 flat_size(ExpandedObjectHeader *header)
 {
 	IdSet	   *set = (IdSet *) header;
-	Size		size = array_size(set);
+	Size		size = ARR_OVERHEAD_NONULLS(set->count == 0 ? 0 : 1);
 
+	if (set->form == ID_UUID)
+		size += set->count * INTALIGN(VARHDRSZ + UUID_TEXT_LENGTH);
+	else
+	{
+		for (Size i = 0; i < set->count; i++)
+		{
+			Size		length;
+
+			(void) server_text(set, i, &length);
+			size += INTALIGN(VARHDRSZ + length);
+		}
+	}
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -899,6 +765,7 @@ flatten_into(ExpandedObjectHeader *header, void *result, Size size)
 {
 	IdSet	   *set = (IdSet *) header;
 	ArrayType  *array = result;
+	char	   *out;
 
 	SET_VARSIZE(array, size);
 	array->ndim = set->count == 0 ? 0 : 1;
@@ -908,7 +775,28 @@ flatten_into(ExpandedObjectHeader *header, void *result, Size size)
 		return;
 	ARR_DIMS(array)[0] = set->count;
 	ARR_LBOUND(array)[0] = 1;
-	put_elements(set, ARR_DATA_PTR(array));
+
+	out = ARR_DATA_PTR(array);
+	for (Size i = 0; i < set->count; i++)
+	{
+		Size		length = UUID_TEXT_LENGTH;
+		Size		padding;
+
+		if (i % INTERRUPT_INTERVAL == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (set->form == ID_UUID)
+			uuidkey_print(&set->uuids[i], out + VARHDRSZ);
+		else
+		{
+			const char *data = server_text(set, i, &length);
+
+			memcpy(out + VARHDRSZ, data, length);
+		}
+		SET_VARSIZE(out, VARHDRSZ + length);
+		padding = INTALIGN(length) - length;
+		memset(out + VARHDRSZ + length, 0, padding);
+		out += VARHDRSZ + length + padding;
+	}
 }
 
 static const ExpandedObjectMethods idset_methods = {flat_size, flatten_into};
@@ -926,23 +814,12 @@ idset_array(IdSet *set)
 }
 
 /*
- * Compares the i-th id of one set with the j-th of another of the same type.
- */
-static inline int
-compare_ids(const IdSet *set, Size i, const IdSet *other, Size j)
-{
-	if (set->form == ID_UUID)
-		return uuidkey_compare(&set->uuids[i], &other->uuids[j]);
-	return textkey_compare(&set->texts[i], &other->texts[j]);
-}
-
-/*
  * Adds the i-th id of another set of the same type.
  */
 static void
 copy_id(IdSet *set, const IdSet *other, Size i)
 {
-	reserve(set, 1);
+	reserve_ids(set, 1);
 	if (set->form == ID_UUID)
 		set->uuids[set->count] = other->uuids[i];
 	else
@@ -958,39 +835,6 @@ copy_id(IdSet *set, const IdSet *other, Size i)
 }
 
 /*
- * Compares two sets of the same type: adds to the one result the ids that only
- * the one set has, to the other those that only the other has.  A result may be
- * NULL, if nobody wants it.
- */
-static void
-add_differences(const IdSet *set, const IdSet *other, IdSet *only_set, IdSet *only_other)
-{
-	Size		i = 0;
-	Size		j = 0;
-
-	for (Size step = 0; i < set->count || j < other->count; step++)
-	{
-		int			order;
-
-		if (step % INTERRUPT_INTERVAL == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (i == set->count)
-			order = 1;
-		else if (j == other->count)
-			order = -1;
-		else
-			order = compare_ids(set, i, other, j);
-
-		if (order < 0 && only_set != NULL)
-			copy_id(only_set, set, i);
-		if (order > 0 && only_other != NULL)
-			copy_id(only_other, other, j);
-		i += order <= 0;
-		j += order >= 0;
-	}
-}
-
-/*
  * Returns the ids of a set that another set of the same type does not have,
  * as a finished set below the current memory context.
  */
@@ -998,21 +842,27 @@ IdSet *
 idset_difference(const IdSet *set, const IdSet *other)
 {
 	IdSet	   *result = idset_create(set->type, set->typmod);
+	Size		j = 0;
 
-	add_differences(set, other, result, NULL);
+	for (Size i = 0; i < set->count; i++)
+	{
+		int			order = -1;
+
+		if (i % INTERRUPT_INTERVAL == 0)
+			CHECK_FOR_INTERRUPTS();
+		for (; j < other->count; j++)
+		{
+			if (set->form == ID_UUID)
+				order = uuidkey_compare(&set->uuids[i], &other->uuids[j]);
+			else
+				order = textkey_compare(&set->texts[i], &other->texts[j]);
+			if (order <= 0)
+				break;
+		}
+		if (j == other->count || order < 0)
+			copy_id(result, set, i);
+	}
 	return result;
-}
-
-/*
- * Returns the differences of two sets of the same type, each way: idset_difference
- * of the one and the other, and of the other and the one, in one pass.
- */
-void
-idset_differences(const IdSet *set, const IdSet *other, IdSet **only_set, IdSet **only_other)
-{
-	*only_set = idset_create(set->type, set->typmod);
-	*only_other = idset_create(set->type, set->typmod);
-	add_differences(set, other, *only_set, *only_other);
 }
 
 /*
@@ -1077,58 +927,49 @@ compare_values(const void *a, const void *b, void *argument)
 /*
  * Reads the i-th id of a set again, from its text form.
  */
-static Datum
-value_of(const IdSet *set, Size i, ValueOrder *order)
+static ValueKey
+read_value_key(const IdSet *set, Size i, ValueOrder *order)
 {
-	return InputFunctionCall(&order->input, idset_text(set, i), order->ioparam, -1);
+	ValueKey	key;
+
+	key.value = InputFunctionCall(&order->input, id_text(set, i), order->ioparam, -1);
+	key.number = i;
+	return key;
 }
 
 /*
- * Finds in sorted values those that equal a value, and clears their flags.
- */
-static void
-clear_equal(const ValueKey *values, Size count, Datum value, ValueOrder *order, bool *flags)
-{
-	ValueKey	wanted = {value, 0};
-	Size		low = 0;
-	Size		high = count;
-
-	while (low < high)
-	{
-		Size		middle = low + (high - low) / 2;
-
-		if (compare_values(&values[middle], &wanted, order) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < count && compare_values(&values[low], &wanted, order) == 0; low++)
-		flags[values[low].number] = false;
-}
-
-/*
- * Sets a flag for each id of a set that none of another set of the same type
+ * Sets a flag for each id of a set that an id of another set of the same type
  * equals.  Only the first set is kept as values: it is a difference, and small
  * as a rule.
  */
 static void
-flag_unequal(const IdSet *set, const IdSet *other, ValueOrder *order, bool *flags)
+flag_equal(const IdSet *set, const IdSet *other, ValueOrder *order, bool *flags)
 {
 	ValueKey   *values = MemoryContextAllocHuge(CurrentMemoryContext, set->count * sizeof(ValueKey));
 	MemoryContext caller;
 
 	for (Size i = 0; i < set->count; i++)
-	{
-		values[i].value = value_of(set, i, order);
-		values[i].number = i;
-		flags[i] = true;
-	}
+		values[i] = read_value_key(set, i, order);
 	qsort_arg(values, set->count, sizeof(ValueKey), compare_values, order);
 
 	caller = MemoryContextSwitchTo(other->scratch);
 	for (Size i = 0; i < other->count; i++)
 	{
-		clear_equal(values, set->count, value_of(other, i, order), order, flags);
+		ValueKey	wanted = read_value_key(other, i, order);
+		Size		low = 0;
+		Size		high = set->count;
+
+		while (low < high)
+		{
+			Size		middle = low + (high - low) / 2;
+
+			if (compare_values(&values[middle], &wanted, order) < 0)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		for (; low < set->count && compare_values(&values[low], &wanted, order) == 0; low++)
+			flags[values[low].number] = true;
 		MemoryContextReset(other->scratch);
 	}
 	MemoryContextSwitchTo(caller);
@@ -1166,31 +1007,18 @@ idset_remove_equal(IdSet *difference, const IdSet *other, Oid collation)
 	order.collation = collation;
 	getTypeInputInfo(difference->type, &function, &order.ioparam);
 	fmgr_info(function, &order.input);
-	flags = MemoryContextAllocHuge(work, difference->count);
+	flags = MemoryContextAllocExtended(work, difference->count, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
 	level = text_form_begin(difference->type);
-	flag_unequal(difference, other, &order, flags);
+	flag_equal(difference, other, &order, flags);
 	text_form_end(level);
 
 	for (Size i = 0; i < difference->count; i++)
 	{
-		if (flags[i])
+		if (!flags[i])
 			difference->texts[kept++] = difference->texts[i];
 	}
 	difference->count = kept;
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
-}
-
-/*
- * Tells whether a set has every id of another set of the same type.
- */
-bool
-idset_contains_all(const IdSet *set, const IdSet *other)
-{
-	IdSet	   *missing = idset_difference(other, set);
-	bool		result = missing->count == 0;
-
-	idset_free(missing);
-	return result;
 }

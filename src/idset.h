@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 
 /* The length of a roster hash: SHA-256 in hexadecimal. */
@@ -29,13 +30,10 @@ extern void idset_read_array(IdSet *set, ArrayType *ids);
 extern void idset_finish(IdSet *set);
 
 extern Size idset_count(const IdSet *set);
-extern char *idset_text(const IdSet *set, Size i);
+extern void idset_detail(StringInfo detail, const char *name, const IdSet *set);
 extern char *idset_hash(const IdSet *set, text *scope);
 extern Datum idset_array(IdSet *set);
-extern bool idset_contains_all(const IdSet *set, const IdSet *other);
 extern IdSet *idset_difference(const IdSet *set, const IdSet *other);
-extern void idset_differences(const IdSet *set, const IdSet *other,
-							  IdSet **only_set, IdSet **only_other);
 extern bool idset_text_decides(const IdSet *set, Oid collation);
 extern void idset_remove_equal(IdSet *difference, const IdSet *other, Oid collation);
 

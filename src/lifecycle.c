@@ -5,8 +5,7 @@
  *
  * A lifecycle is a JSON object: each state and the states it may go to.  A
  * state that is only ever a target, or that has an empty list of targets, is
- * a fate.  The graph is read as a list of edges, from which the lifecycle is
- * built; extending a lifecycle is building it from the edges of two graphs.
+ * a fate.  Extending a lifecycle is reading a second graph into it.
  *
  * All that is returned here is allocated in the current memory context.
  *
@@ -18,238 +17,152 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
-#include "utils/memutils.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "lifecycle.h"
 
 /* How many states a lifecycle may have */
 #define MAX_STATES 1000
 
-/* An edge of the graph; without a target, only the mention of a state. */
-typedef struct Edge
-{
-	char	   *from;
-	char	   *to;
-} Edge;
-
-typedef struct EdgeList
-{
-	int			count;
-	int			capacity;
-	Edge	   *edges;
-} EdgeList;
-
-#define SHAPE_HINT \
-	"A lifecycle is a JSON object of states with arrays of the states they lead to, such as {\"open\": [\"closed\"]}."
-
 /*
- * Raises 22023 for JSON that is no state graph; the format of the message
- * takes the name of a state, if there is one to tell.
+ * Raises 22023 for JSON that is no state graph.
  */
-static void
-refuse_shape(const char *message, const char *state)
+pg_noreturn static void
+refuse_shape(const char *message)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg_internal(message, state),
-			 errhint(SHAPE_HINT)));
+			 errmsg_internal("%s", message),
+			 errhint("A lifecycle is a JSON object of states with arrays of the states they lead to, such as {\"open\": [\"closed\"]}.")));
 }
 
 /*
- * Returns the name of a state from a JSON string; raises 22023 for a value
- * that is no string and for an empty one.
+ * Returns an array of count elements, NULL at first, with space for one more.
  */
-static char *
-state_name(const JsonbValue *value)
+static void *
+extend_array(void *array, int count, Size element_size)
 {
-	if (value->type != jbvString)
-		refuse_shape("invalid lifecycle: a state is named by something other than a string", "");
-	if (value->val.string.len == 0)
-		refuse_shape("invalid lifecycle: a state has an empty name", "");
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
-static void
-add_edge(EdgeList *list, char *from, char *to)
-{
-	if (list->count == list->capacity)
-	{
-		list->capacity = Max(16, list->capacity * 2);
-		if (list->edges == NULL)
-			list->edges = palloc(list->capacity * sizeof(Edge));
-		else
-			list->edges = repalloc_huge(list->edges, list->capacity * sizeof(Edge));
-	}
-	list->edges[list->count].from = from;
-	list->edges[list->count].to = to;
-	list->count++;
+	if (array == NULL)
+		return palloc(4 * element_size);
+	if (count >= 4 && (count & (count - 1)) == 0)
+		return repalloc(array, 2 * count * element_size);
+	return array;
 }
 
 /*
- * Reads the targets of one state up to the end of their array and adds their
- * edges.
+ * Finds the place of a name in by_name, and whether it is there.
  */
-static void
-read_targets(JsonbIterator **iterator, char *from, EdgeList *list)
-{
-	JsonbValue	value;
-
-	if (JsonbIteratorNext(iterator, &value, false) != WJB_BEGIN_ARRAY)
-		refuse_shape("invalid lifecycle: what state \"%s\" leads to is not an array", from);
-	while (JsonbIteratorNext(iterator, &value, true) == WJB_ELEM)
-	{
-		char	   *to = state_name(&value);
-
-		if (strcmp(from, to) == 0)
-			refuse_shape("invalid lifecycle: state \"%s\" leads to itself", from);
-		add_edge(list, from, to);
-	}
-}
-
-/*
- * Adds the edges of a graph to the list; raises 22023 for JSON of another
- * shape.
- */
-static void
-read_edges(Jsonb *graph, EdgeList *list)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&graph->root);
-	JsonbValue	value;
-
-	if (JsonbIteratorNext(&iterator, &value, false) != WJB_BEGIN_OBJECT)
-		refuse_shape("invalid lifecycle: it is not an object", "");
-	while (JsonbIteratorNext(&iterator, &value, false) == WJB_KEY)
-	{
-		char	   *from = state_name(&value);
-
-		CHECK_FOR_INTERRUPTS();
-		add_edge(list, from, NULL);
-		read_targets(&iterator, from, list);
-	}
-}
-
 static int
-compare_names(const void *a, const void *b, void *states)
+search_name(const Lifecycle *lifecycle, const char *name, int length, bool *found)
 {
-	const LifecycleState *array = states;
+	int			low = 0;
+	int			high = lifecycle->nstates;
 
-	return strcmp(array[*(const int *) a].name, array[*(const int *) b].name);
+	*found = false;
+	while (low < high && !*found)
+	{
+		int			middle = low + (high - low) / 2;
+		const LifecycleState *state = &lifecycle->states[lifecycle->by_name[middle]];
+		int			order = memcmp(name, state->name, Min(length, state->length));
+
+		if (order == 0)
+			order = length - state->length;
+		*found = order == 0;
+		if (order > 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return high;
 }
 
 /*
- * Numbers the distinct states of the edges in the order in which they are
- * first named, and sorts them for lifecycle_find.
+ * Returns the number of the state that a JSON string names, which becomes a new
+ * one if it is not known.  Raises 22023 for a value that is no string and for an
+ * empty one, 54000 for one state too many.
  */
-static void
-number_states(Lifecycle *lifecycle, const EdgeList *list)
+static int
+read_state(Lifecycle *lifecycle, const JsonbValue *value)
 {
-	int			mentions = 0;
-	int			distinct = 0;
-	int		   *sorted;
+	int			number = lifecycle->nstates;
+	LifecycleState *state;
+	bool		found;
+	int			place;
 
-	lifecycle->states = MemoryContextAllocExtended(CurrentMemoryContext,
-												   Max(1, list->count) * sizeof(LifecycleState),
-												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	sorted = MemoryContextAllocExtended(CurrentMemoryContext,
-										Max(1, list->count) * sizeof(int), MCXT_ALLOC_HUGE);
+	CHECK_FOR_INTERRUPTS();
+	if (value->type != jbvString)
+		refuse_shape("invalid lifecycle: a state is named by something other than a string");
+	if (value->val.string.len == 0)
+		refuse_shape("invalid lifecycle: a state has an empty name");
 
-	/* each edge adds at most one state: the source is mentioned on its own */
-	for (int i = 0; i < list->count; i++)
-	{
-		LifecycleState *state = &lifecycle->states[mentions];
+	place = search_name(lifecycle, value->val.string.val, value->val.string.len, &found);
+	if (found)
+		return lifecycle->by_name[place];
+	if (number == MAX_STATES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("invalid lifecycle: it has more than %d states", MAX_STATES)));
 
-		state->name = list->edges[i].to ? list->edges[i].to : list->edges[i].from;
-		state->length = strlen(state->name);
-		sorted[mentions] = mentions;
-		mentions++;
-	}
-	qsort_arg(sorted, mentions, sizeof(int), compare_names, lifecycle->states);
-
-	/* of equal names the one named first stays: mark the others */
-	for (int i = 0; i < mentions;)
-	{
-		int			first = sorted[i];
-		int			next = i + 1;
-
-		for (; next < mentions &&
-			 strcmp(lifecycle->states[sorted[next]].name, lifecycle->states[first].name) == 0;
-			 next++)
-			first = Min(first, sorted[next]);
-		for (; i < next; i++)
-		{
-			if (sorted[i] != first)
-				lifecycle->states[sorted[i]].name = NULL;
-		}
-	}
-	for (int i = 0; i < mentions; i++)
-	{
-		if (lifecycle->states[i].name != NULL)
-			lifecycle->states[distinct++] = lifecycle->states[i];
-	}
-
-	for (int i = 0; i < distinct; i++)
-		sorted[i] = i;
-	qsort_arg(sorted, distinct, sizeof(int), compare_names, lifecycle->states);
-	lifecycle->nstates = distinct;
-	lifecycle->by_name = sorted;
+	lifecycle->states = extend_array(lifecycle->states, number, sizeof(LifecycleState));
+	lifecycle->by_name = extend_array(lifecycle->by_name, number, sizeof(int));
+	state = &lifecycle->states[number];
+	state->length = value->val.string.len;
+	state->name = pnstrdup(value->val.string.val, state->length);
+	state->ntargets = 0;
+	state->targets = NULL;
+	memmove(&lifecycle->by_name[place + 1], &lifecycle->by_name[place],
+			(number - place) * sizeof(int));
+	lifecycle->by_name[place] = number;
+	lifecycle->nstates++;
+	return number;
 }
 
 /*
  * Adds a target to a state unless it has it already.
  */
 static void
-add_target(Lifecycle *lifecycle, LifecycleState *state, int target)
+add_target(LifecycleState *state, int target)
 {
 	for (int i = 0; i < state->ntargets; i++)
 	{
 		if (state->targets[i] == target)
 			return;
 	}
-	if (state->targets == NULL)
-		state->targets = palloc(4 * sizeof(int));
-	else if (state->ntargets >= 4 && (state->ntargets & (state->ntargets - 1)) == 0)
-		state->targets = repalloc(state->targets, state->ntargets * 2 * sizeof(int));
+	state->targets = extend_array(state->targets, state->ntargets, sizeof(int));
 	state->targets[state->ntargets++] = target;
 }
 
 /*
- * Builds a lifecycle from edges; raises 22023 for one without a fate, and 54000
- * for one with more states than there may be.
+ * Reads a graph into a lifecycle, which may have states and targets before.
+ * Raises 22023 for JSON of another shape and for a state that leads to itself,
+ * 54000 for too many states.
  */
-static Lifecycle *
-build(const EdgeList *list)
+static void
+read_graph(Lifecycle *lifecycle, Jsonb *graph)
 {
-	Lifecycle  *lifecycle = palloc0(sizeof(Lifecycle));
-	int			fates = 0;
+	JsonbIterator *iterator = JsonbIteratorInit(&graph->root);
+	JsonbValue	value;
 
-	number_states(lifecycle, list);
-	if (lifecycle->nstates > MAX_STATES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("invalid lifecycle: it has %d states, and may have %d",
-						lifecycle->nstates, MAX_STATES)));
-	for (int i = 0; i < list->count; i++)
+	if (JsonbIteratorNext(&iterator, &value, false) != WJB_BEGIN_OBJECT)
+		refuse_shape("invalid lifecycle: it is not an object");
+	while (JsonbIteratorNext(&iterator, &value, false) == WJB_KEY)
 	{
-		const Edge *edge = &list->edges[i];
-		int			from;
+		int			from = read_state(lifecycle, &value);
 
-		CHECK_FOR_INTERRUPTS();
-		if (edge->to == NULL)
-			continue;
-		from = lifecycle_find(lifecycle, edge->from, strlen(edge->from));
-		add_target(lifecycle, &lifecycle->states[from],
-				   lifecycle_find(lifecycle, edge->to, strlen(edge->to)));
+		if (JsonbIteratorNext(&iterator, &value, false) != WJB_BEGIN_ARRAY)
+			refuse_shape(psprintf("invalid lifecycle: what state \"%s\" leads to is not an array",
+								  lifecycle->states[from].name));
+		while (JsonbIteratorNext(&iterator, &value, true) == WJB_ELEM)
+		{
+			int			to = read_state(lifecycle, &value);
+
+			if (from == to)
+				refuse_shape(psprintf("invalid lifecycle: state \"%s\" leads to itself",
+									  lifecycle->states[from].name));
+			add_target(&lifecycle->states[from], to);
+		}
 	}
-
-	for (int i = 0; i < lifecycle->nstates; i++)
-		fates += lifecycle_is_fate(lifecycle, i);
-	if (fates == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid lifecycle: it has no fate"),
-				 errhint("A fate is a state that leads nowhere. Name one as a target and give it no targets of its own.")));
-	return lifecycle;
 }
 
 /*
@@ -260,10 +173,18 @@ build(const EdgeList *list)
 Lifecycle *
 lifecycle_parse(Jsonb *graph)
 {
-	EdgeList	list = {0};
+	Lifecycle  *lifecycle = palloc0(sizeof(Lifecycle));
 
-	read_edges(graph, &list);
-	return build(&list);
+	read_graph(lifecycle, graph);
+	for (int i = 0; i < lifecycle->nstates; i++)
+	{
+		if (lifecycle_is_fate(lifecycle, i))
+			return lifecycle;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid lifecycle: it has no fate"),
+			 errhint("A fate is a state that leads nowhere. Name one as a target and give it no targets of its own.")));
 }
 
 /*
@@ -273,33 +194,33 @@ lifecycle_parse(Jsonb *graph)
 Lifecycle *
 lifecycle_extend(Jsonb *graph, Jsonb *transitions)
 {
-	EdgeList	list = {0};
-	Lifecycle  *old = lifecycle_parse(graph);
-	int			known;
+	Lifecycle  *lifecycle = lifecycle_parse(graph);
+	int			known = lifecycle->nstates;
+	bool	   *was_fate = palloc(known * sizeof(bool));
 
-	read_edges(graph, &list);
-	known = list.count;
-	read_edges(transitions, &list);
+	for (int i = 0; i < known; i++)
+		was_fate[i] = lifecycle_is_fate(lifecycle, i);
+	read_graph(lifecycle, transitions);
 
-	for (int i = known; i < list.count; i++)
+	for (int i = 0; i < known; i++)
 	{
-		const Edge *edge = &list.edges[i];
-		int			from = lifecycle_find(old, edge->from, strlen(edge->from));
+		const LifecycleState *fate = &lifecycle->states[i];
+		const char *new_state;
 		StringInfoData detail;
 
-		if (edge->to == NULL || from == NO_STATE || !lifecycle_is_fate(old, from))
+		if (!was_fate[i] || lifecycle_is_fate(lifecycle, i))
 			continue;
-
+		new_state = lifecycle->states[fate->targets[0]].name;
 		detail_begin(&detail);
-		detail_text(&detail, "fate", edge->from);
-		detail_text(&detail, "new_state", edge->to);
+		detail_text(&detail, "fate", fate->name);
+		detail_text(&detail, "new_state", new_state);
 		ereport(ERROR,
 				(errcode(ERRCODE_FATE_PROTECTED),
-				 errmsg("cannot add a way out of the fate \"%s\"", edge->from),
+				 errmsg("cannot add a way out of the fate \"%s\"", fate->name),
 				 errdetail_internal("%s", detail_end(&detail)),
 				 errhint("Fates are for ever. Lead to a new fate from a state that is none.")));
 	}
-	return build(&list);
+	return lifecycle;
 }
 
 /*
@@ -361,26 +282,10 @@ lifecycle_to_jsonb(const Lifecycle *lifecycle)
 int
 lifecycle_find(const Lifecycle *lifecycle, const char *name, int length)
 {
-	int			low = 0;
-	int			high = lifecycle->nstates;
+	bool		found;
+	int			place = search_name(lifecycle, name, length, &found);
 
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-		int			number = lifecycle->by_name[middle];
-		const LifecycleState *state = &lifecycle->states[number];
-		int			order = memcmp(name, state->name, Min(length, state->length));
-
-		if (order == 0)
-			order = length - state->length;
-		if (order == 0)
-			return number;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NO_STATE;
+	return found ? lifecycle->by_name[place] : NO_STATE;
 }
 
 /*

@@ -6,7 +6,7 @@
  * Each call on a roster works in a memory context of its own, and copies
  * only its result out of it.  resolve_roster and validate_roster see what the
  * calling statement sees, the active snapshot; claim_roster looks for itself
- * (roster_claim.c).
+ * (claim.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -21,30 +21,25 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "claim.h"
 #include "compat.h"
 #include "errors.h"
 #include "filter.h"
 #include "idset.h"
-#include "roster_claim.h"
-#include "roster_query.h"
-
-/* How many ids the DETAIL of an error names at most, each way. */
-#define DETAIL_IDS	100
-
-/* The arguments of validate_roster and claim_roster that are not the query's. */
-typedef struct Seen
-{
-	IdSet	   *ids;
-	char	   *hash;			/* of ids, as they are read */
-	char	   *unproven;		/* seen_hash, if the ids alone do not have it */
-	text	   *scope;
-	bool		confirmed;
-} Seen;
+#include "query.h"
 
 /* What became of a roster since it was seen. */
 typedef struct Comparison
 {
-	IdSet	   *ids;			/* as it is now */
+	/* from the arguments of validate_roster and claim_roster */
+	IdSet	   *seen;
+	char	   *seen_hash;		/* of the ids, as they are read */
+	char	   *unproven;		/* seen_hash, if the ids alone do not have it */
+	text	   *scope;
+	bool		confirmed;
+
+	/* the roster as it is now */
+	IdSet	   *ids;
 	char	   *hash;
 	IdSet	   *added;
 	IdSet	   *removed;
@@ -69,6 +64,22 @@ optional_text(FunctionCallInfo fcinfo, int number)
 }
 
 /*
+ * Returns the hash of the ids in an array, of whatever type.
+ */
+static char *
+array_hash(ArrayType *array, text *scope)
+{
+	IdSet	   *ids = idset_create(ARR_ELEMTYPE(array), -1);
+	char	   *hash;
+
+	idset_add_array(ids, array);
+	idset_finish(ids);
+	hash = idset_hash(ids, scope);
+	idset_free(ids);
+	return hash;
+}
+
+/*
  * roster_hash(ids anyarray, scope text) returns text
  *
  * Raises 22004 for a null array or id, 22023 for a newline in an id or in
@@ -77,18 +88,9 @@ optional_text(FunctionCallInfo fcinfo, int number)
 Datum
 roster_hash(PG_FUNCTION_ARGS)
 {
-	ArrayType  *array;
-	IdSet	   *ids;
-	char	   *hash;
-
 	check_not_null(fcinfo, 0, "ids");
-	array = PG_GETARG_ARRAYTYPE_P(0);
-	ids = idset_create(ARR_ELEMTYPE(array), -1);
-	idset_add_array(ids, array);
-	idset_finish(ids);
-	hash = idset_hash(ids, optional_text(fcinfo, 1));
-	idset_free(ids);
-	PG_RETURN_TEXT_P(cstring_to_text(hash));
+	PG_RETURN_TEXT_P(cstring_to_text(array_hash(PG_GETARG_ARRAYTYPE_P(0),
+												optional_text(fcinfo, 1))));
 }
 
 /*
@@ -172,23 +174,24 @@ query_from_arguments(FunctionCallInfo fcinfo, int at, int key_column, int period
 }
 
 /*
- * Creates the memory context for a call's work, below the current one.
+ * Begins a call's work, in a memory context of its own.  Returns the caller's.
  */
 static MemoryContext
-create_work_context(void)
+begin_work(void)
 {
-	return AllocSetContextCreate(CurrentMemoryContext, "petition_cas roster",
-								 ALLOCSET_DEFAULT_SIZES);
+	return MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "petition_cas roster",
+													   ALLOCSET_DEFAULT_SIZES));
 }
 
 /*
- * Forms the function's result row from its columns, in the given memory
- * context, then frees the work's.  Raises 54000 if it is larger than a row can
- * be.
+ * Ends it: forms the function's result row from its columns, in the caller's
+ * memory context, and frees the work's.  Raises 54000 if the row is larger than
+ * one can be.
  */
 static Datum
-finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, MemoryContext work)
+finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller)
 {
+	MemoryContext work = CurrentMemoryContext;
 	bool		nulls[5] = {false};
 	TupleDesc	row;
 	HeapTuple	tuple;
@@ -215,15 +218,14 @@ finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller, Memor
 Datum
 resolve_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 2, 4, 5);
 	IdSet	   *ids = roster_query_run(query, ROSTER_READ);
 	Datum		columns[2];
 
 	columns[0] = idset_array(ids);
 	columns[1] = CStringGetTextDatum(idset_hash(ids, optional_text(fcinfo, 3)));
-	return finish_work(fcinfo, columns, caller, work);
+	return finish_work(fcinfo, columns, caller);
 }
 
 /*
@@ -250,31 +252,15 @@ check_hash_form(const char *hash)
 }
 
 /*
- * Returns the hash of ids as a client has written them, whatever their type.
- */
-static char *
-written_hash(ArrayType *array, text *scope)
-{
-	IdSet	   *written = idset_create(ARR_ELEMTYPE(array), -1);
-	char	   *hash;
-
-	idset_add_array(written, array);
-	idset_finish(written);
-	hash = idset_hash(written, scope);
-	idset_free(written);
-	return hash;
-}
-
-/*
  * Raises 22023 for ids that do not have the hash that came with them.
  */
 pg_noreturn static void
-other_hash(const Seen *seen)
+other_hash(const char *hash_of_seen_ids)
 {
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	detail_text(&detail, "hash_of_seen_ids", seen->hash);
+	detail_text(&detail, "hash_of_seen_ids", hash_of_seen_ids);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("seen_ids do not have the hash seen_hash"),
@@ -286,14 +272,14 @@ other_hash(const Seen *seen)
  * Takes the ids and the hash that a client has seen.  The hash may be that of
  * the ids as they are read or as they are written.  If it is neither, the ids
  * may still be another spelling of those that the server gave, where the type
- * knows such: that shows in compare.  Raises 22004 for nulls, the key type's
- * own error for an id that does not parse, 22023 for what is no hash and if the
- * ids do not have that hash.
+ * knows such: that shows in compare_rosters.  Raises 22004 for nulls, the key
+ * type's own error for an id that does not parse, 22023 for what is no hash and
+ * if the ids do not have that hash.
  */
-static Seen
+static Comparison
 seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 {
-	Seen		seen;
+	Comparison	roster = {0};
 	ArrayType  *array;
 	char	   *hash;
 
@@ -301,23 +287,22 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 	check_not_null(fcinfo, 3, "seen_hash");
 	check_not_null(fcinfo, 6, "confirmed");
 	array = PG_GETARG_ARRAYTYPE_P(2);
-	seen.scope = optional_text(fcinfo, 5);
-	seen.confirmed = PG_GETARG_BOOL(6);
-	seen.ids = idset_create(query->key_type, query->key_typmod);
-	idset_read_array(seen.ids, array);
-	idset_finish(seen.ids);
+	roster.scope = optional_text(fcinfo, 5);
+	roster.confirmed = PG_GETARG_BOOL(6);
+	roster.seen = idset_create(query->key_type, query->key_typmod);
+	idset_read_array(roster.seen, array);
+	idset_finish(roster.seen);
 
 	hash = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	check_hash_form(hash);
-	seen.hash = idset_hash(seen.ids, seen.scope);
-	seen.unproven = NULL;
-	if (strcmp(hash, seen.hash) != 0 && strcmp(hash, written_hash(array, seen.scope)) != 0)
+	roster.seen_hash = idset_hash(roster.seen, roster.scope);
+	if (strcmp(hash, roster.seen_hash) != 0 && strcmp(hash, array_hash(array, roster.scope)) != 0)
 	{
-		seen.unproven = hash;
-		if (idset_text_decides(seen.ids, query->key_collation))
-			other_hash(&seen);
+		if (idset_text_decides(roster.seen, query->key_collation))
+			other_hash(roster.seen_hash);
+		roster.unproven = hash;
 	}
-	return seen;
+	return roster;
 }
 
 /*
@@ -326,38 +311,35 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
  * again.  Raises 22023 if the hash that was seen is not of these ids in any
  * spelling.  Frees the ids that were seen.
  */
-static Comparison
-compare(const RosterQuery *query, Seen *seen, IdSet *ids)
+static void
+compare_rosters(Comparison *roster, const RosterQuery *query, IdSet *ids)
 {
-	Comparison	now;
-
-	now.ids = ids;
-	idset_differences(ids, seen->ids, &now.added, &now.removed);
-	if (idset_count(now.added) == 0 && idset_count(now.removed) == 0)
-		now.hash = seen->hash;
-	else
+	roster->ids = ids;
+	roster->hash = roster->seen_hash;
+	roster->added = idset_difference(ids, roster->seen);
+	roster->removed = idset_difference(roster->seen, ids);
+	if (idset_count(roster->added) > 0 || idset_count(roster->removed) > 0)
 	{
-		now.hash = idset_hash(ids, seen->scope);
-		idset_remove_equal(now.added, seen->ids, query->key_collation);
-		idset_remove_equal(now.removed, ids, query->key_collation);
+		roster->hash = idset_hash(ids, roster->scope);
+		idset_remove_equal(roster->added, roster->seen, query->key_collation);
+		idset_remove_equal(roster->removed, ids, query->key_collation);
 	}
-	idset_free(seen->ids);
-	now.same = idset_count(now.added) == 0 && idset_count(now.removed) == 0;
-	if (seen->unproven != NULL && !(now.same && strcmp(seen->unproven, now.hash) == 0))
-		other_hash(seen);
-	return now;
+	idset_free(roster->seen);
+	roster->same = idset_count(roster->added) == 0 && idset_count(roster->removed) == 0;
+	if (roster->unproven != NULL && !(roster->same && strcmp(roster->unproven, roster->hash) == 0))
+		other_hash(roster->seen_hash);
 }
 
 /*
  * Fills the four columns that describe the roster.
  */
 static void
-fill_columns(Datum *columns, const Comparison *now)
+fill_columns(Datum *columns, const Comparison *roster)
 {
-	columns[0] = idset_array(now->ids);
-	columns[1] = CStringGetTextDatum(now->hash);
-	columns[2] = idset_array(now->added);
-	columns[3] = idset_array(now->removed);
+	columns[0] = idset_array(roster->ids);
+	columns[1] = CStringGetTextDatum(roster->hash);
+	columns[2] = idset_array(roster->added);
+	columns[3] = idset_array(roster->removed);
 }
 
 /*
@@ -367,67 +349,36 @@ fill_columns(Datum *columns, const Comparison *now)
 Datum
 validate_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
-	Seen		seen = seen_from_arguments(fcinfo, query);
-	Comparison	now = compare(query, &seen, roster_query_run(query, ROSTER_READ));
+	Comparison	roster = seen_from_arguments(fcinfo, query);
 	Datum		columns[5];
 
-	columns[0] = BoolGetDatum(now.same || seen.confirmed);
-	fill_columns(columns + 1, &now);
-	return finish_work(fcinfo, columns, caller, work);
-}
-
-/*
- * Adds the first ids of a set to a DETAIL.
- */
-static void
-detail_ids(StringInfo detail, const char *name, const IdSet *ids)
-{
-	const char *texts[DETAIL_IDS];
-	int			count = Min(idset_count(ids), DETAIL_IDS);
-
-	for (int i = 0; i < count; i++)
-		texts[i] = idset_text(ids, i);
-	detail_texts(detail, name, texts, count);
+	compare_rosters(&roster, query, roster_query_run(query, ROSTER_READ));
+	columns[0] = BoolGetDatum(roster.same || roster.confirmed);
+	fill_columns(columns + 1, &roster);
+	return finish_work(fcinfo, columns, caller);
 }
 
 /*
  * Raises PF005 with the difference between what was seen and what is.
  */
 pg_noreturn static void
-roster_changed(const RosterQuery *query, const Comparison *now, const char *hint)
+roster_changed(const RosterQuery *query, const Comparison *roster, const char *hint)
 {
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	detail_ids(&detail, "added", now->added);
-	detail_ids(&detail, "removed", now->removed);
-	detail_number(&detail, "added_count", idset_count(now->added));
-	detail_number(&detail, "removed_count", idset_count(now->removed));
-	detail_text(&detail, "roster_hash", now->hash);
+	idset_detail(&detail, "added", roster->added);
+	idset_detail(&detail, "removed", roster->removed);
+	detail_number(&detail, "added_count", idset_count(roster->added));
+	detail_number(&detail, "removed_count", idset_count(roster->removed));
+	detail_text(&detail, "roster_hash", roster->hash);
 	ereport(ERROR,
 			(errcode(ERRCODE_ROSTER_CHANGED),
 			 errmsg("roster of \"%s\" has changed since it was seen", query->source_name),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("%s", hint)));
-}
-
-/*
- * Raises PF005 for a member that changed after the transaction's snapshot:
- * what is, is then what the latest snapshot sees.
- */
-pg_noreturn static void
-member_changed(RosterQuery *query, Seen *seen)
-{
-	Comparison	now;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	now = compare(query, seen, roster_query_run(query, ROSTER_READ));
-	PopActiveSnapshot();
-	roster_changed(query, &now,
-				   "A member has changed since this transaction began; claim it in a new one.");
 }
 
 /*
@@ -437,20 +388,25 @@ member_changed(RosterQuery *query, Seen *seen)
 Datum
 claim_roster(PG_FUNCTION_ARGS)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext caller = MemoryContextSwitchTo(work);
+	MemoryContext caller = begin_work();
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
-	Seen		seen = seen_from_arguments(fcinfo, query);
+	Comparison	roster = seen_from_arguments(fcinfo, query);
 	IdSet	   *ids = roster_claim(query);
-	Comparison	now;
 	Datum		columns[4];
 
 	if (ids == NULL)
-		member_changed(query, &seen);
-	now = compare(query, &seen, ids);
-	if (!now.same && !seen.confirmed)
-		roster_changed(query, &now,
+	{
+		/* What is, is then what the latest snapshot sees. */
+		PushActiveSnapshot(GetLatestSnapshot());
+		compare_rosters(&roster, query, roster_query_run(query, ROSTER_READ));
+		PopActiveSnapshot();
+		roster_changed(query, &roster,
+					   "A member has changed since this transaction began; claim it in a new one.");
+	}
+	compare_rosters(&roster, query, ids);
+	if (!roster.same && !roster.confirmed)
+		roster_changed(query, &roster,
 					   "Show the difference, then submit again with the new ids and hash, or with confirmed => true.");
-	fill_columns(columns, &now);
-	return finish_work(fcinfo, columns, caller, work);
+	fill_columns(columns, &roster);
+	return finish_work(fcinfo, columns, caller);
 }

@@ -37,101 +37,22 @@
 #define RADIX_MIN_COUNT		1000
 
 /*
- * Returns the eight bytes at an address, in memory order.
+ * Returns the number that four digits write.  What it returns for other
+ * characters is not to be used.
  */
 static inline uint64
-eight_bytes(const char *address)
+read_digits(const char *digits)
 {
-	uint64		bytes;
+	uint32		number;
 
-	memcpy(&bytes, address, sizeof(bytes));
-	return bytes;
-}
-
-/*
- * Returns the four bytes before a hyphen and the four behind it, in memory
- * order; the address is that of the first.
- */
-static inline uint64
-eight_bytes_with_hyphen(const char *address)
-{
-	const uint64 before = pg_hton64(UINT64CONST(0xffffffff00000000));
-
-	return (eight_bytes(address) & before) | (eight_bytes(address + 1) & ~before);
-}
-
-#ifdef __SSE2__
-
-/*
- * Turns digits, a byte each, into numbers below 16, whatever the bytes are.
- */
-static inline __m128i
-numbers_of_digits(__m128i digits)
-{
-	__m128i		letters = _mm_cmpgt_epi8(digits, _mm_set1_epi8('9'));
-
-	digits = _mm_sub_epi8(_mm_sub_epi8(digits, _mm_set1_epi8('0')),
-						  _mm_and_si128(letters, _mm_set1_epi8('a' - 10 - '0')));
-	return _mm_and_si128(digits, _mm_set1_epi8(0x0f));
-}
-
-/*
- * Puts each two numbers together: a byte in the lower half of 16 bits.
- */
-static inline __m128i
-bytes_of_numbers(__m128i numbers)
-{
-	return _mm_and_si128(_mm_or_si128(_mm_slli_epi16(numbers, 4), _mm_srli_epi16(numbers, 8)),
-						 _mm_set1_epi16(0x00ff));
-}
-
-/*
- * Reads a uuid's digits.  What it returns for other characters is not to be
- * used.
- */
-static inline void
-read_digits(UuidKey *key, const UuidDigits *digits)
-{
-	__m128i		high = _mm_set_epi64x(digits->words[1], digits->words[0]);
-	__m128i		low = _mm_set_epi64x(digits->words[3], digits->words[2]);
-	char		bytes[16];
-
-	_mm_storeu_si128((__m128i *) bytes,
-					 _mm_packus_epi16(bytes_of_numbers(numbers_of_digits(high)),
-									  bytes_of_numbers(numbers_of_digits(low))));
-	uuidkey_load(key, bytes);
-}
-
-#else
-
-/*
- * Reads eight hexadecimal digits, bytes in memory order.
- */
-static inline uint32
-read_word(uint64 digits)
-{
-	digits = pg_ntoh64(digits);
+	memcpy(&number, digits, sizeof(number));
+	number = pg_ntoh32(number);
 
 	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
-	digits = (digits & UINT64CONST(0x0f0f0f0f0f0f0f0f)) +
-		9 * ((digits >> 6) & UINT64CONST(0x0101010101010101));
-	digits = (digits | (digits >> 4)) & UINT64CONST(0x00ff00ff00ff00ff);
-	digits = (digits | (digits >> 8)) & UINT64CONST(0x0000ffff0000ffff);
-	return (uint32) (digits | (digits >> 16));
+	number = (number & 0x0f0f0f0f) + 9 * ((number >> 6) & 0x01010101);
+	number = (number | (number >> 4)) & 0x00ff00ff;
+	return (number | (number >> 8)) & 0x0000ffff;
 }
-
-/*
- * Reads a uuid's digits.  What it returns for other characters is not to be
- * used.
- */
-static inline void
-read_digits(UuidKey *key, const UuidDigits *digits)
-{
-	key->high = (uint64) read_word(digits->words[0]) << 32 | read_word(digits->words[1]);
-	key->low = (uint64) read_word(digits->words[2]) << 32 | read_word(digits->words[3]);
-}
-
-#endif
 
 /*
  * Reads a uuid written as the type's output writes it.  Returns false for
@@ -142,56 +63,16 @@ read_digits(UuidKey *key, const UuidDigits *digits)
 bool
 uuidkey_parse(UuidKey *key, const char *form, int length)
 {
-	UuidDigits	written;
-	UuidDigits	printed;
-	uint64		difference = 0;
+	char		printed[UUID_TEXT_LENGTH];
 
-	if (length != UUID_TEXT_LENGTH ||
-		form[8] != '-' || form[13] != '-' || form[18] != '-' || form[23] != '-')
+	if (length != UUID_TEXT_LENGTH)
 		return false;
-
-	written.words[0] = eight_bytes(form);
-	written.words[1] = eight_bytes_with_hyphen(form + 9);
-	written.words[2] = eight_bytes_with_hyphen(form + 19);
-	written.words[3] = eight_bytes(form + 28);
-	read_digits(key, &written);
-
-	printed = uuidkey_digits(key);
-	for (int i = 0; i < lengthof(written.words); i++)
-		difference |= written.words[i] ^ printed.words[i];
-	return difference == 0;
-}
-
-/*
- * Tells whether the keys are in ascending order, without doubles.
- */
-static bool
-is_ascending(const UuidKey *keys, Size count)
-{
-	for (Size i = 1; i < count; i++)
-	{
-		if (uuidkey_compare(&keys[i - 1], &keys[i]) >= 0)
-			return false;
-	}
-	return true;
-}
-
-/*
- * Finds how far to shift the high words to the right for the given number of
- * bits below the prefix that all keys share.
- */
-static int
-radix_shift(const UuidKey *keys, Size count, int bits)
-{
-	uint64		difference = 0;
-	int			top;
-
-	for (Size i = 1; i < count; i++)
-		difference |= keys[i].high ^ keys[0].high;
-	if (difference == 0)
-		return 0;
-	top = pg_leftmost_one_pos64(difference) + 1;
-	return Max(0, top - bits);
+	key->high = read_digits(form) << 48 | read_digits(form + 4) << 32 |
+		read_digits(form + 9) << 16 | read_digits(form + 14);
+	key->low = read_digits(form + 19) << 48 | read_digits(form + 24) << 32 |
+		read_digits(form + 28) << 16 | read_digits(form + 32);
+	uuidkey_print(key, printed);
+	return memcmp(printed, form, UUID_TEXT_LENGTH) == 0;
 }
 
 /*
@@ -258,7 +139,13 @@ uuidkeys_radix_sort(UuidKey *keys, Size count)
 {
 	UuidKey    *scratch = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(UuidKey));
 	int			passes = RADIX_PASSES(count);
-	int			shift = radix_shift(keys, count, passes * RADIX_BITS);
+	uint64		difference = 0;
+	int			shift = 0;
+
+	for (Size i = 1; i < count; i++)
+		difference |= keys[i].high ^ keys[0].high;
+	if (difference != 0)
+		shift = Max(0, pg_leftmost_one_pos64(difference) + 1 - passes * RADIX_BITS);
 
 	for (int pass = 0; pass < passes; pass += 2)
 	{
@@ -271,32 +158,27 @@ uuidkeys_radix_sort(UuidKey *keys, Size count)
 }
 
 /*
- * Moves the distinct ones of the sorted keys to the front, in order, and
- * returns how many they are.
- */
-static Size
-keep_distinct(UuidKey *keys, Size count)
-{
-	Size		kept = 0;
-
-	for (Size i = 0; i < count; i++)
-	{
-		if (kept == 0 || uuidkey_compare(&keys[kept - 1], &keys[i]) != 0)
-			keys[kept++] = keys[i];
-	}
-	return kept;
-}
-
-/*
  * Sorts the keys, so that the distinct ones of them stand at the front, and
  * returns how many they are.
  */
 Size
 uuidkeys_sort(UuidKey *keys, Size count)
 {
-	if (is_ascending(keys, count))
+	Size		ascending = 1;
+	Size		kept = 1;
+
+	/* Those of an index, or of an array that we made, are in order. */
+	while (ascending < count && uuidkey_compare(&keys[ascending - 1], &keys[ascending]) < 0)
+		ascending++;
+	if (ascending >= count)
 		return count;
+
 	if (count < RADIX_MIN_COUNT || !uuidkeys_radix_sort(keys, count))
 		uuidkeys_comparison_sort(keys, count);
-	return keep_distinct(keys, count);
+	for (Size i = 1; i < count; i++)
+	{
+		if (uuidkey_compare(&keys[kept - 1], &keys[i]) != 0)
+			keys[kept++] = keys[i];
+	}
+	return kept;
 }

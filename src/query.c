@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * roster_query.c
+ * query.c
  *	  The query that a filter on a source makes, and running it.
  *
  *	  SELECT s.<key> FROM <schema>.<source> AS s
@@ -18,6 +18,11 @@
  * an operator have exactly the types that it is declared for, if need be by a
  * cast, so that no other operator of its name and schema is a better match:
  * anybody can make one for a domain.  It runs with the caller's rights.
+ *
+ * Rosters are of any table or view and know nothing of governed ones, but that
+ * a state which the lifecycle of a column does not have is a mistake in a filter.
+ * For that they read the guard's trigger (own_trigger.c), which is all that they
+ * take from outside of the ground.
  *
  * What this file allocates is in the current memory context.
  *
@@ -43,9 +48,9 @@
 #include "compat.h"
 #include "errors.h"
 #include "filter.h"
-#include "roster_plans.h"
-#include "roster_query.h"
-#include "roster_state.h"
+#include "lifecycle.h"
+#include "own_trigger.h"
+#include "query.h"
 #include "statement.h"
 #include "text_form.h"
 
@@ -67,10 +72,10 @@ typedef struct IdReceiver
 } IdReceiver;
 
 /*
- * Finds a column by its name; returns NULL if there is none.
+ * Finds a column by its name and describes it; returns false if there is none.
  */
-static Form_pg_attribute
-find_attribute(Relation source, const char *name)
+static bool
+find_column(Column *column, Relation source, const char *name)
 {
 	TupleDesc	columns = RelationGetDescr(source);
 
@@ -78,26 +83,16 @@ find_attribute(Relation source, const char *name)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(columns, i);
 
-		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
-			return attribute;
+		if (attribute->attisdropped || strcmp(NameStr(attribute->attname), name) != 0)
+			continue;
+		column->attribute = attribute;
+		column->reference = psprintf("s.%s", quote_identifier(name));
+		column->typmod = attribute->atttypmod;
+		column->type = getBaseTypeAndTypmod(attribute->atttypid, &column->typmod);
+		column->lifecycle = NULL;
+		return true;
 	}
-	return NULL;
-}
-
-/*
- * Describes a column.
- */
-static Column
-describe_column(Form_pg_attribute attribute)
-{
-	Column		column;
-
-	column.attribute = attribute;
-	column.reference = psprintf("s.%s", quote_identifier(NameStr(attribute->attname)));
-	column.typmod = attribute->atttypmod;
-	column.type = getBaseTypeAndTypmod(attribute->atttypid, &column.typmod);
-	column.lifecycle = NULL;
-	return column;
+	return false;
 }
 
 /*
@@ -122,14 +117,14 @@ column_as(const Column *column, Oid type)
 static Column
 named_column(Relation source, const char *name)
 {
-	Form_pg_attribute attribute = find_attribute(source, name);
+	Column		column;
 
-	if (attribute == NULL)
+	if (!find_column(&column, source, name))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						name, RelationGetRelationName(source))));
-	return describe_column(attribute);
+	return column;
 }
 
 /*
@@ -250,18 +245,6 @@ operand_type(const Column *column, Oid operator)
 }
 
 /*
- * Appends the column, as an operand of the type, and the operator.
- */
-static void
-append_left_side(StringInfo sql, const Column *column, Oid operator, Oid operand)
-{
-	appendStringInfoString(sql, column_as(column, operand));
-	appendStringInfoChar(sql, ' ');
-	append_operator(sql, operator);
-	appendStringInfoChar(sql, ' ');
-}
-
-/*
  * Adds a parameter; returns its number, from 1.
  */
 static int
@@ -298,7 +281,46 @@ value_context(void *argument)
 }
 
 /*
- * Raises 22023 for a state that the lifecycle of its column does not know.
+ * Returns the lifecycle that governs a column of a source, or NULL if none does.
+ * Of a guard that makes no sense the reader of a roster hears nothing: whoever
+ * writes to the table will.
+ *
+ * What is caught is an error of argument checks and of parsing, which leave
+ * nothing to clean up, so there is no subtransaction; in parallel mode there
+ * could be none.
+ */
+static Lifecycle *
+lifecycle_of_column(Relation source, const char *column)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Lifecycle  *volatile lifecycle = NULL;
+
+	if (source->trigdesc == NULL)
+		return NULL;
+	PG_TRY();
+	{
+		GuardTrigger guard;
+
+		if (read_guard(source, &guard) && strcmp(guard.state_column, column) == 0)
+			lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																		   CStringGetDatum(guard.graph))));
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return lifecycle;
+}
+
+/*
+ * Checks that a value of a field, of its base type, is a state of its lifecycle,
+ * which names states by their text.  Raises 22023.
  */
 static void
 check_state(const Column *column, const FilterTerm *term, const FilterValue *value, Datum state)
@@ -306,13 +328,26 @@ check_state(const Column *column, const FilterTerm *term, const FilterValue *val
 	const Lifecycle *lifecycle = column->lifecycle;
 	StringInfoData detail;
 	const char **names;
-	char	   *shown;
+	char	   *name;
+	Size		length;
+	Oid			function;
+	bool		is_varlena;
 
-	if (lifecycle_has_value(lifecycle, column->type, state))
+	if (column->type == BOOLOID)
+		name = DatumGetBool(state) ? "true" : "false";
+	else
+	{
+		getTypeOutputInfo(column->type, &function, &is_varlena);
+		name = OidOutputFunctionCall(function, state);
+	}
+	length = strlen(name);
+	while (column->type == BPCHAROID && length > 0 && name[length - 1] == ' ')
+		length--;
+	if (lifecycle_find(lifecycle, name, length) != NO_STATE)
 		return;
 
 	/* A filter may be long, a name is not. */
-	shown = pnstrdup(value->text, pg_mbcliplen(value->text, strlen(value->text), NAMEDATALEN));
+	name = pnstrdup(value->text, pg_mbcliplen(value->text, strlen(value->text), NAMEDATALEN));
 	names = palloc(lifecycle->nstates * sizeof(char *));
 	for (int i = 0; i < lifecycle->nstates; i++)
 		names[i] = lifecycle->states[i].name;
@@ -320,12 +355,12 @@ check_state(const Column *column, const FilterTerm *term, const FilterValue *val
 	detail_begin(&detail);
 	detail_text(&detail, "field", term->field);
 	detail_number(&detail, "position", value->position);
-	detail_text(&detail, "state", shown);
+	detail_text(&detail, "state", name);
 	detail_texts(&detail, "states", names, lifecycle->nstates);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("state \"%s\" of field \"%s\" in filter is not in the lifecycle",
-					shown, term->field),
+					name, term->field),
 			 errdetail_internal("%s", detail_end(&detail)),
 			 errhint("The states are: %s.", lifecycle_state_list(lifecycle))));
 }
@@ -371,63 +406,46 @@ read_values(const Column *column, const FilterTerm *term, int first, int count)
 	text_form_end(level);
 	error_context_stack = callback.previous;
 
-	if (column->lifecycle != NULL)
-	{
-		for (int i = 0; i < count; i++)
-			check_state(column, term, &term->values[first + i], result[i]);
-	}
+	for (int i = 0; column->lifecycle != NULL && i < count; i++)
+		check_state(column, term, &term->values[first + i], result[i]);
 	return result;
 }
 
 /*
- * Appends a comparison of a field with one value, of the number given.
+ * Appends a comparison of a field with values of a term, count from the first
+ * one on.  Several are alternatives, and one array, so that filters with another
+ * number of them have the same shape; where the type has no array type, as
+ * arrays themselves have none, there is a comparison with each.
  */
 static void
 append_comparison(StringInfo sql, RosterQuery *query, const Column *column,
-				  const FilterTerm *term, FilterOperator operator, int number)
+				  const FilterTerm *term, FilterOperator operator, int first, int count)
 {
 	Oid			oper = field_operator(column, term, operator);
 	Oid			operand = operand_type(column, oper);
+	Oid			array_type = count > 1 ? get_array_type(operand) : InvalidOid;
+	Datum	   *values = read_values(column, term, first, count);
 
-	append_left_side(sql, column, oper, operand);
-	appendStringInfo(sql, "$%d",
-					 add_parameter(query, operand, *read_values(column, term, number, 1)));
-}
-
-/*
- * Appends that a field is one of several values: one array, so that filters
- * with another number of alternatives have the same shape; where the type has
- * no array type, as arrays themselves have none, a comparison with each.
- */
-static void
-append_any_of(StringInfo sql, RosterQuery *query, const Column *column, const FilterTerm *term)
-{
-	Oid			oper = field_operator(column, term, FILTER_ANY_OF);
-	Oid			operand = operand_type(column, oper);
-	Oid			array_type = get_array_type(operand);
-	int16		length;
-	bool		byval;
-	char		align;
-	ArrayType  *array;
-
-	if (term->nvalues == 1 || !OidIsValid(array_type))
+	if (OidIsValid(array_type))
 	{
-		for (int i = 0; i < term->nvalues; i++)
-		{
-			if (i > 0)
-				appendStringInfoString(sql, " OR ");
-			append_comparison(sql, query, column, term, FILTER_ANY_OF, i);
-		}
-		return;
+		int16		length;
+		bool		byval;
+		char		align;
+
+		get_typlenbyvalalign(operand, &length, &byval, &align);
+		values[0] = PointerGetDatum(construct_array(values, count, operand,
+													length, byval, align));
+		count = 1;
 	}
-
-	get_typlenbyvalalign(operand, &length, &byval, &align);
-	array = construct_array(read_values(column, term, 0, term->nvalues), term->nvalues,
-							operand, length, byval, align);
-
-	append_left_side(sql, column, oper, operand);
-	appendStringInfo(sql, "ANY ($%d)",
-					 add_parameter(query, array_type, PointerGetDatum(array)));
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(sql, "%s%s ", i > 0 ? " OR " : "", column_as(column, operand));
+		append_operator(sql, oper);
+		if (OidIsValid(array_type))
+			appendStringInfo(sql, " ANY ($%d)", add_parameter(query, array_type, values[i]));
+		else
+			appendStringInfo(sql, " $%d", add_parameter(query, operand, values[i]));
+	}
 }
 
 /*
@@ -437,13 +455,10 @@ append_any_of(StringInfo sql, RosterQuery *query, const Column *column, const Fi
 static void
 append_term(StringInfo sql, RosterQuery *query, Relation source, const FilterTerm *term)
 {
-	Form_pg_attribute attribute = find_attribute(source, term->field);
 	Column		column;
 
-	if (attribute == NULL)
+	if (!find_column(&column, source, term->field))
 		unknown_field(source, term);
-	column = describe_column(attribute);
-
 	if (term->operator == FILTER_PRESENT)
 	{
 		appendStringInfo(sql, "%s IS %sDISTINCT FROM NULL",
@@ -453,16 +468,14 @@ append_term(StringInfo sql, RosterQuery *query, Relation source, const FilterTer
 
 	column.lifecycle = lifecycle_of_column(source, term->field);
 	appendStringInfoChar(sql, '(');
-	if (term->operator == FILTER_ANY_OF)
-		append_any_of(sql, query, &column, term);
-	else if (term->operator == FILTER_BETWEEN)
+	if (term->operator == FILTER_BETWEEN)
 	{
-		append_comparison(sql, query, &column, term, FILTER_GREATER_EQUAL, 0);
+		append_comparison(sql, query, &column, term, FILTER_GREATER_EQUAL, 0, 1);
 		appendStringInfoString(sql, " AND ");
-		append_comparison(sql, query, &column, term, FILTER_LESS_EQUAL, 1);
+		append_comparison(sql, query, &column, term, FILTER_LESS_EQUAL, 1, 1);
 	}
 	else
-		append_comparison(sql, query, &column, term, term->operator, 0);
+		append_comparison(sql, query, &column, term, term->operator, 0, term->nvalues);
 	appendStringInfoString(sql, term->negated ? ") IS NOT TRUE" : ")");
 }
 
@@ -475,7 +488,6 @@ append_period(StringInfo sql, RosterQuery *query, Relation source,
 			  const char *period_column, const TimestampTz *at)
 {
 	Column		column = named_column(source, period_column);
-	int			param;
 
 	if (column.type != TSTZRANGEOID)
 		ereport(ERROR,
@@ -484,12 +496,12 @@ append_period(StringInfo sql, RosterQuery *query, Relation source,
 						period_column, RelationGetRelationName(source),
 						format_type_be(column.attribute->atttypid))));
 
-	param = add_parameter(query, TIMESTAMPTZOID, TimestampTzGetDatum(at ? *at : 0));
 	if (at == NULL)
-		query->now_param = param - 1;
-	appendStringInfo(sql, "%s OPERATOR(pg_catalog.@>) $%d",
-					 column_as(&column, TSTZRANGEOID), param);
+		query->now_param = query->nparams;
+	appendStringInfo(sql, "%s OPERATOR(pg_catalog.@>) $%d", column_as(&column, TSTZRANGEOID),
+					 add_parameter(query, TIMESTAMPTZOID, TimestampTzGetDatum(at ? *at : 0)));
 }
+
 
 /*
  * Opens a source; its lock stays until the transaction ends, so that names
@@ -522,59 +534,6 @@ open_source(Oid oid)
 }
 
 /*
- * Appends the WHERE clause.
- */
-static void
-append_conditions(StringInfo sql, RosterQuery *query, Relation source,
-				  const Filter *filter, const char *period_column, const TimestampTz *at)
-{
-	const char *separator = " WHERE ";
-
-	for (int i = 0; i < filter->nterms; i++)
-	{
-		appendStringInfoString(sql, separator);
-		append_term(sql, query, source, &filter->terms[i]);
-		separator = " AND ";
-	}
-	if (period_column != NULL)
-	{
-		appendStringInfoString(sql, separator);
-		append_period(sql, query, source, period_column, at);
-	}
-}
-
-/*
- * Returns the name of a relation with its schema, quoted.
- */
-static char *
-qualified_name(Relation relation)
-{
-	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
-
-	if (schema == NULL)
-		elog(ERROR, "cache lookup failed for schema %u", RelationGetNamespace(relation));
-	return quote_qualified_identifier(schema, RelationGetRelationName(relation));
-}
-
-/*
- * Returns the ORDER BY of a query that locks, or NULL if the key's type has no
- * order.
- */
-static char *
-key_order(const Column *key)
-{
-	Oid			less = default_operator(key->type, FILTER_LESS);
-	StringInfoData order;
-
-	if (!OidIsValid(less))
-		return NULL;
-	initStringInfo(&order);
-	appendStringInfo(&order, " ORDER BY %s USING ", column_as(key, operand_type(key, less)));
-	append_operator(&order, less);
-	return order.data;
-}
-
-/*
  * Builds the query for a filter on a source.  period_column and at may be
  * NULL.  Raises the errors of the filter language, 42703 for a column that
  * does not exist, 42883 for an operator that a field's type does not have,
@@ -585,8 +544,10 @@ roster_query_build(Oid source, text *filter, const char *key_column,
 				   const char *period_column, const TimestampTz *at)
 {
 	RosterQuery *query = palloc0(sizeof(RosterQuery));
+	Filter	   *terms;
 	Relation	relation;
 	Column		key;
+	Oid			less;
 	StringInfoData sql;
 
 	if (at != NULL && period_column == NULL)
@@ -606,12 +567,31 @@ roster_query_build(Oid source, text *filter, const char *key_column,
 	query->key_type = key.type;
 	query->key_typmod = key.typmod;
 	query->key_collation = key.attribute->attcollation;
-	query->order = key_order(&key);
+
+	less = default_operator(key.type, FILTER_LESS);
+	if (OidIsValid(less))
+	{
+		initStringInfo(&sql);
+		appendStringInfo(&sql, " ORDER BY %s USING ", column_as(&key, operand_type(&key, less)));
+		append_operator(&sql, less);
+		query->order = sql.data;
+	}
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM %s AS s",
-					 column_as(&key, key.type), qualified_name(relation));
-	append_conditions(&sql, query, relation, filter_parse(filter), period_column, at);
+	appendStringInfo(&sql, "SELECT %s FROM %s AS s", column_as(&key, key.type),
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+												query->source_name));
+	terms = filter_parse(filter);
+	for (int i = 0; i < terms->nterms; i++)
+	{
+		appendStringInfoString(&sql, i == 0 ? " WHERE " : " AND ");
+		append_term(&sql, query, relation, &terms->terms[i]);
+	}
+	if (period_column != NULL)
+	{
+		appendStringInfoString(&sql, terms->nterms == 0 ? " WHERE " : " AND ");
+		append_period(&sql, query, relation, period_column, at);
+	}
 	query->sql = sql.data;
 
 	relation_close(relation, NoLock);
@@ -642,28 +622,6 @@ receiver_end(DestReceiver *self)
 }
 
 /*
- * Returns the parameters in the executor's form, in which none is NULL: not
- * all who look into a query expect an empty list.
- */
-static ParamListInfo
-make_params(const RosterQuery *query)
-{
-	ParamListInfo params;
-
-	if (query->nparams == 0)
-		return NULL;
-	params = makeParamList(query->nparams);
-	for (int i = 0; i < query->nparams; i++)
-	{
-		params->params[i].value = query->values[i];
-		params->params[i].isnull = false;
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].ptype = query->types[i];
-	}
-	return params;
-}
-
-/*
  * Returns the text of the query for a run.  Raises 42883 if it is to lock in
  * key order and the key's type has no order.
  */
@@ -686,13 +644,22 @@ run_sql(const RosterQuery *query, RosterRun how)
  * Executes a plan of the query, which sends its rows to the receiver.
  */
 static void
-execute(RosterQuery *query, SPIPlanPtr plan, bool read_only, IdReceiver *receiver)
+execute_roster(RosterQuery *query, SPIPlanPtr plan, bool read_only, IdReceiver *receiver)
 {
 	SPIExecuteOptions options = {0};
 	int			result;
 	ListCell   *cell;
 
-	options.params = make_params(query);
+	/* Not all who look into a query expect an empty list of parameters. */
+	if (query->nparams > 0)
+		options.params = makeParamList(query->nparams);
+	for (int i = 0; i < query->nparams; i++)
+	{
+		options.params->params[i].value = query->values[i];
+		options.params->params[i].isnull = false;
+		options.params->params[i].pflags = PARAM_FLAG_CONST;
+		options.params->params[i].ptype = query->types[i];
+	}
 	options.read_only = read_only;
 	options.dest = &receiver->receiver;
 	result = SPI_execute_plan_extended(plan, &options);
@@ -724,9 +691,8 @@ roster_query_run(RosterQuery *query, RosterRun how)
 			.mydest = DestTuplestore
 		}
 	};
-	const char *sql = run_sql(query, how);
-	int			options = how == ROSTER_READ ? CURSOR_OPT_PARALLEL_OK : 0;
-	RosterPlan *plan;
+	Statement	statement = {0};
+	KeptPlan   *plan;
 
 	receiver.ids = idset_create(query->key_type, query->key_typmod);
 	if (query->now_param >= 0)
@@ -734,16 +700,15 @@ roster_query_run(RosterQuery *query, RosterRun how)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	plan = roster_plan_acquire(query->source, sql, query->nparams, query->types, options);
-	PG_TRY();
-	{
-		execute(query, roster_plan_spi(plan), how == ROSTER_READ, &receiver);
-	}
-	PG_FINALLY();
-	{
-		roster_plan_release(plan);
-	}
-	PG_END_TRY();
+	statement.relid = query->source;
+	statement.sql = run_sql(query, how);
+	statement.nparameters = query->nparams;
+	statement.types = query->types;
+	statement.options = how == ROSTER_READ ? CURSOR_OPT_PARALLEL_OK : 0;
+	statement_hash(&statement);
+	plan = acquire_plan(&statement);
+	execute_roster(query, plan_of(plan), how == ROSTER_READ, &receiver);
+	release_plan(plan);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 

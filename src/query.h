@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * roster_query.h
+ * query.h
  *	  The query that a filter on a source makes, and running it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PETITION_CAS_ROSTER_QUERY_H
-#define PETITION_CAS_ROSTER_QUERY_H
+#ifndef PETITION_CAS_QUERY_H
+#define PETITION_CAS_QUERY_H
 
 #include "postgres.h"
 
@@ -47,4 +47,4 @@ extern RosterQuery *roster_query_build(Oid source, text *filter,
 									   const TimestampTz *at);
 extern IdSet *roster_query_run(RosterQuery *query, RosterRun how);
 
-#endif							/* PETITION_CAS_ROSTER_QUERY_H */
+#endif							/* PETITION_CAS_QUERY_H */
