@@ -65,6 +65,12 @@ extern PGDLLEXPORT void _PG_init(void);
 #define holds_lock(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* 17 brought the privilege MAINTAIN, and a setting that switches event triggers off. */
+#if PG_VERSION_NUM < 170000
+#define ACL_MAINTAIN ACL_NO_RIGHTS
+#define event_triggers true
+#endif
+
 /* 17 can give a generated column another expression. */
 #if PG_VERSION_NUM < 170000
 #define AT_SetExpression ((AlterTableType) -1)

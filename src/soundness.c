@@ -759,9 +759,7 @@ find_rights(Findings *findings, Relation ledger, const Acl *acl, const char *on)
 	}			rights[] = {
 		{ACL_INSERT, "INSERT"}, {ACL_UPDATE, "UPDATE"}, {ACL_DELETE, "DELETE"},
 		{ACL_TRUNCATE, "TRUNCATE"}, {ACL_REFERENCES, "REFERENCES"}, {ACL_TRIGGER, "TRIGGER"},
-#if PG_VERSION_NUM >= 170000
 		{ACL_MAINTAIN, "MAINTAIN"}
-#endif
 	};
 
 	for (int i = 0; i < ACL_NUM(acl); i++)
@@ -931,10 +929,8 @@ find_event_triggers(Findings *findings)
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-#if PG_VERSION_NUM >= 170000
 	if (!event_triggers)
 		add_imprudence(findings, "event_triggers is off here, so that no event trigger fires");
-#endif
 	for (int i = 0; i < lengthof(wanted); i++)
 	{
 		if (!fires[i])
@@ -1003,7 +999,7 @@ keep_findings(Governed *governed, const Findings *findings, uint64 begun)
  * a partition is locked as the server does it to check a partition's bounds.
  */
 static void
-judge(Governed *governed, Relation relation)
+judge_soundness(Governed *governed, Relation relation)
 {
 	uint64		begun = begin_judgement(governed);
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "petition_cas judging",
@@ -1041,7 +1037,7 @@ static bool
 is_sound_with(Governed *governed, Relation relation, Oid ledger)
 {
 	if (!governed->judged || governed->problems != NIL || governed->ledger_oid != ledger)
-		judge(governed, relation);
+		judge_soundness(governed, relation);
 	return governed->problems == NIL;
 }
 
@@ -1100,6 +1096,6 @@ check_readable(Governed *governed, Relation relation)
 {
 	if (governed->readable)
 		return;
-	judge(governed, relation);
+	judge_soundness(governed, relation);
 	report_unsound(relation, governed->problems);
 }
