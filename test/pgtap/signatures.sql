@@ -27,7 +27,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('verify_fates', '{regclass}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass}', 'bigint', 'volatile', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 17);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 18);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
