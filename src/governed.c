@@ -601,10 +601,7 @@ append_name(StringInfo query, const Governed *governed, const char *name)
 	else if (strcmp(name, "state") == 0)
 		appendStringInfoString(query, quote_identifier(governed->state.name));
 	else if (strcmp(name, "state = $2") == 0)
-	{
-		append_state(query, &governed->state, NULL);
-		appendStringInfo(query, " OPERATOR(pg_catalog.=) $%d", key->ncolumns + 1);
-	}
+		append_state_equality(query, &governed->state, key->ncolumns + 1);
 	else
 		elog(ERROR, "statement has unknown name \"%s\"", name);
 }

@@ -210,13 +210,31 @@ name_array(const char **names, int count)
 }
 
 /*
- * Appends the state of a relation's row as a value to compare with others; alias
- * is how the statement knows the relation, or NULL.
+ * Returns what stands behind a state in a comparison.
+ */
+static const char *
+state_collation(const StateColumn *column)
+{
+	return column->is_enum ? "" : " COLLATE pg_catalog.\"C\"";
+}
+
+/*
+ * Appends the state of a relation's row, which the statement knows by that alias, as
+ * a value to compare with others.
  */
 void
 append_state(StringInfo query, const StateColumn *column, const char *alias)
 {
-	appendStringInfo(query, "%s%s%s%s", alias != NULL ? alias : "", alias != NULL ? "." : "",
-					 quote_identifier(column->name),
-					 column->is_enum ? "" : " COLLATE pg_catalog.\"C\"");
+	appendStringInfo(query, "%s.%s%s", alias, quote_identifier(column->name),
+					 state_collation(column));
+}
+
+/*
+ * Appends the condition that the state is the parameter of that number.
+ */
+void
+append_state_equality(StringInfo query, const StateColumn *column, int parameter)
+{
+	appendStringInfo(query, "%s OPERATOR(pg_catalog.=) $%d%s", quote_identifier(column->name),
+					 parameter, state_collation(column));
 }

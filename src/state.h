@@ -39,5 +39,6 @@ extern Datum state_array(const StateColumn *column, const char **names, int coun
 extern Datum name_array(const char **names, int count);
 
 extern void append_state(StringInfo query, const StateColumn *column, const char *alias);
+extern void append_state_equality(StringInfo query, const StateColumn *column, int parameter);
 
 #endif							/* PETITION_CAS_STATE_H */
