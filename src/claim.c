@@ -17,13 +17,13 @@
  * again.  For that the locks are taken in a subtransaction: rolling it back
  * is the only way to let go of a row's lock.
  *
+ * At REPEATABLE READ and above all snapshots are the transaction's; that a
+ * member was changed since shows as the server's 40001.
+ *
  * The server passes a locking clause on a view down to the tables in its FROM,
  * and those of views in it.  It refuses some views, without saying which view of
  * several it is, and of others it locks less than a claim promises, or nothing:
  * all of these are refused here.
- *
- * At REPEATABLE READ and above all snapshots are the transaction's; that a
- * member was changed since shows as the server's 40001.
  *
  *-------------------------------------------------------------------------
  */

@@ -66,8 +66,9 @@
 #define INTERRUPT_INTERVAL	65536
 
 /*
- * An id as text in UTF-8, not terminated.  The prefix is its first eight
- * bytes as a big-endian number, filled with zeros: most comparisons end there.
+ * An id as text in UTF-8, with a newline after it for the hash.  The prefix is
+ * its first eight bytes as a big-endian number, filled with zeros: most
+ * comparisons end there.
  */
 typedef struct TextKey
 {
@@ -273,9 +274,11 @@ add_text(IdSet *set, const char *data, Size length)
 		data = converted;
 	}
 
-	reserve_ids(set, 1);
-	copy = take_space(set, length);
+	if (set->count == set->capacity)
+		reserve_ids(set, 1);
+	copy = take_space(set, length + 1);
 	memcpy(copy, data, length);
+	copy[length] = '\n';
 	memcpy(&prefix, data, Min(length, sizeof(prefix)));
 
 	key = &set->texts[set->count++];
@@ -300,41 +303,42 @@ idset_add(IdSet *set, Datum id, bool isnull)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("an id of a roster must not be null")));
 
-	switch (set->form)
+	if (set->form == ID_UUID)
 	{
-		case ID_UUID:
+		if (set->count == set->capacity)
 			reserve_ids(set, 1);
-			uuidkey_load(&set->uuids[set->count++], DatumGetUUIDP(id)->data);
-			return;
+		uuidkey_load(&set->uuids[set->count++], DatumGetUUIDP(id)->data);
+	}
+	else if (set->form == ID_INTEGER)
+	{
+		int64		number = set->type == INT8OID ? DatumGetInt64(id) :
+		set->type == INT4OID ? DatumGetInt32(id) : DatumGetInt16(id);
+		int			length = pg_lltoa(number, digits);
 
-		case ID_INTEGER:
-			add_text(set, digits,
-					 pg_lltoa(set->type == INT8OID ? DatumGetInt64(id) :
-							  set->type == INT4OID ? DatumGetInt32(id) : DatumGetInt16(id),
-							  digits));
-			return;
-
-		case ID_TEXT:
-			/* Detoasting and conversion may leave something behind. */
-			caller = MemoryContextSwitchTo(set->scratch);
-			value = DatumGetTextPP(id);
-			add_text(set, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-			MemoryContextSwitchTo(caller);
-			MemoryContextReset(set->scratch);
-			return;
-
-		case ID_OTHER:
-			/* By the time it is printed, the row it came from may be gone. */
-			caller = MemoryContextSwitchTo(set->context);
-			if (set->nvalues == set->values_capacity)
-				set->values = enlarge_array(set, set->values, &set->values_capacity,
-											set->nvalues + 1, sizeof(Datum));
-			if (set->typlen == -1)
-				id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
-			else
-				id = datumCopy(id, set->typbyval, set->typlen);
-			set->values[set->nvalues++] = id;
-			MemoryContextSwitchTo(caller);
+		add_text(set, digits, length);
+	}
+	else if (set->form == ID_TEXT)
+	{
+		/* Detoasting and conversion may leave something behind. */
+		caller = MemoryContextSwitchTo(set->scratch);
+		value = DatumGetTextPP(id);
+		add_text(set, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(set->scratch);
+	}
+	else
+	{
+		/* By the time it is printed, the row it came from may be gone. */
+		caller = MemoryContextSwitchTo(set->context);
+		if (set->nvalues == set->values_capacity)
+			set->values = enlarge_array(set, set->values, &set->values_capacity,
+										set->nvalues + 1, sizeof(Datum));
+		if (set->typlen == -1)
+			id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
+		else
+			id = datumCopy(id, set->typbyval, set->typlen);
+		set->values[set->nvalues++] = id;
+		MemoryContextSwitchTo(caller);
 	}
 }
 
@@ -706,17 +710,14 @@ idset_hash(const IdSet *set, text *scope)
 	{
 		if (set->form == ID_UUID)
 		{
-			char		line[UUID_TEXT_LENGTH + 1];
-
-			uuidkey_print(&set->uuids[i], line);
-			line[UUID_TEXT_LENGTH] = '\n';
-			hash_piece(hash, line, sizeof(line));
+			if (hash->used > HASH_BLOCK_SIZE - (UUID_TEXT_LENGTH + 1))
+				flush_block(hash);
+			uuidkey_print(&set->uuids[i], hash->block + hash->used);
+			hash->block[hash->used + UUID_TEXT_LENGTH] = '\n';
+			hash->used += UUID_TEXT_LENGTH + 1;
 		}
 		else
-		{
-			hash_piece(hash, set->texts[i].data, set->texts[i].length);
-			hash_piece(hash, "\n", 1);
-		}
+			hash_piece(hash, set->texts[i].data, set->texts[i].length + 1);
 	}
 	flush_block(hash);
 	if (pg_cryptohash_final(hash->sha256, digest, sizeof(digest)) < 0)
@@ -780,7 +781,6 @@ flatten_into(ExpandedObjectHeader *header, void *result, Size size)
 	for (Size i = 0; i < set->count; i++)
 	{
 		Size		length = UUID_TEXT_LENGTH;
-		Size		padding;
 
 		if (i % INTERRUPT_INTERVAL == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -791,11 +791,10 @@ flatten_into(ExpandedObjectHeader *header, void *result, Size size)
 			const char *data = server_text(set, i, &length);
 
 			memcpy(out + VARHDRSZ, data, length);
+			memset(out + VARHDRSZ + length, 0, INTALIGN(length) - length);
 		}
 		SET_VARSIZE(out, VARHDRSZ + length);
-		padding = INTALIGN(length) - length;
-		memset(out + VARHDRSZ + length, 0, padding);
-		out += VARHDRSZ + length + padding;
+		out += VARHDRSZ + INTALIGN(length);
 	}
 }
 
@@ -825,10 +824,10 @@ copy_id(IdSet *set, const IdSet *other, Size i)
 	else
 	{
 		TextKey    *key = &set->texts[set->count];
-		char	   *copy = take_space(set, other->texts[i].length);
+		char	   *copy = take_space(set, other->texts[i].length + 1);
 
 		*key = other->texts[i];
-		memcpy(copy, key->data, key->length);
+		memcpy(copy, key->data, key->length + 1);
 		key->data = copy;
 	}
 	set->count++;
@@ -859,7 +858,9 @@ idset_difference(const IdSet *set, const IdSet *other)
 			if (order <= 0)
 				break;
 		}
-		if (j == other->count || order < 0)
+		if (order == 0)
+			j++;
+		else
 			copy_id(result, set, i);
 	}
 	return result;

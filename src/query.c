@@ -303,8 +303,11 @@ lifecycle_of_column(Relation source, const char *column)
 		GuardTrigger guard;
 
 		if (read_guard(source, &guard) && strcmp(guard.state_column, column) == 0)
-			lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																		   CStringGetDatum(guard.graph))));
+		{
+			Datum		graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard.graph));
+
+			lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
+		}
 	}
 	PG_CATCH();
 	{

@@ -37,42 +37,64 @@
 #define RADIX_MIN_COUNT		1000
 
 /*
- * Returns the number that four digits write.  What it returns for other
- * characters is not to be used.
+ * Returns the number that eight digits write, bytes in memory order.  What it
+ * returns for other characters is not to be used.
  */
 static inline uint64
-read_digits(const char *digits)
+read_digits(uint64 digits)
 {
-	uint32		number;
-
-	memcpy(&number, digits, sizeof(number));
-	number = pg_ntoh32(number);
+	digits = pg_ntoh64(digits);
 
 	/* A letter has bit 6 set, and is worth 9 more than its last four bits. */
-	number = (number & 0x0f0f0f0f) + 9 * ((number >> 6) & 0x01010101);
-	number = (number | (number >> 4)) & 0x00ff00ff;
-	return (number | (number >> 8)) & 0x0000ffff;
+	digits = (digits & UINT64CONST(0x0f0f0f0f0f0f0f0f)) +
+		9 * ((digits >> 6) & UINT64CONST(0x0101010101010101));
+	digits = (digits | (digits >> 4)) & UINT64CONST(0x00ff00ff00ff00ff);
+	digits = (digits | (digits >> 8)) & UINT64CONST(0x0000ffff0000ffff);
+	return (digits | (digits >> 16)) & UINT64CONST(0xffffffff);
+}
+
+/*
+ * Returns the four digits before a hyphen and the four behind it.
+ */
+static inline uint64
+around_hyphen(const char *digits)
+{
+	const uint64 before = pg_hton64(UINT64CONST(0xffffffff00000000));
+	uint64		first;
+	uint64		second;
+
+	memcpy(&first, digits, sizeof(first));
+	memcpy(&second, digits + 1, sizeof(second));
+	return (first & before) | (second & ~before);
 }
 
 /*
  * Reads a uuid written as the type's output writes it.  Returns false for
  * every other form, which is then for uuid_in to judge.
  *
- * It is that form if, and only if, printing what was read gives it back.
+ * It is that form if, and only if, the digits of what was read are those that
+ * are written.
  */
 bool
 uuidkey_parse(UuidKey *key, const char *form, int length)
 {
-	char		printed[UUID_TEXT_LENGTH];
+	uint64		written[4];
+	uint64		printed[4];
 
-	if (length != UUID_TEXT_LENGTH)
+	if (length != UUID_TEXT_LENGTH ||
+		form[8] != '-' || form[13] != '-' || form[18] != '-' || form[23] != '-')
 		return false;
-	key->high = read_digits(form) << 48 | read_digits(form + 4) << 32 |
-		read_digits(form + 9) << 16 | read_digits(form + 14);
-	key->low = read_digits(form + 19) << 48 | read_digits(form + 24) << 32 |
-		read_digits(form + 28) << 16 | read_digits(form + 32);
-	uuidkey_print(key, printed);
-	return memcmp(printed, form, UUID_TEXT_LENGTH) == 0;
+
+	memcpy(&written[0], form, sizeof(uint64));
+	written[1] = around_hyphen(form + 9);
+	written[2] = around_hyphen(form + 19);
+	memcpy(&written[3], form + 28, sizeof(uint64));
+	key->high = read_digits(written[0]) << 32 | read_digits(written[1]);
+	key->low = read_digits(written[2]) << 32 | read_digits(written[3]);
+
+	uuidkey_digits(key, (char *) printed);
+	return written[0] == printed[0] && written[1] == printed[1] &&
+		written[2] == printed[2] && written[3] == printed[3];
 }
 
 /*
