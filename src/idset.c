@@ -313,8 +313,9 @@ idset_add(IdSet *set, Datum id, bool isnull)
 	{
 		int64		number = set->type == INT8OID ? DatumGetInt64(id) :
 		set->type == INT4OID ? DatumGetInt32(id) : DatumGetInt16(id);
+		int			length = pg_lltoa(number, digits);
 
-		add_text(set, digits, pg_lltoa(number, digits));
+		add_text(set, digits, length);
 	}
 	else if (set->form == ID_TEXT)
 	{
