@@ -65,7 +65,7 @@ COMMENT ON FUNCTION guard_ledger() IS
 'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name is a shortened one, the argument is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
-                       key_column name DEFAULT 'id', state_column name DEFAULT 'state')
+                       key_column name DEFAULT NULL, state_column name DEFAULT 'state')
     RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
@@ -141,19 +141,19 @@ CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_sta
 COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
 'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
-CREATE FUNCTION compare_and_swap(subject anyelement, key text, expected_state text, new_state text)
+CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text)
     RETURNS anyelement
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION compare_and_swap(anyelement, text, text, text) IS
+COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text) IS
 'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, and 23514 if it is of a domain that the row would violate.';
 
-CREATE FUNCTION try_compare_and_swap(subject anyelement, key text, expected_state text, new_state text,
+CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                      OUT outcome text, OUT current_state text)
     RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION try_compare_and_swap(anyelement, text, text, text) IS
+COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text) IS
 'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
 
 --

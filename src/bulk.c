@@ -23,23 +23,23 @@
 #include "soundness.h"
 
 static const StatementForm select_states = {
-	"SELECT {state}, {key} FROM {table} WHERE {key = any $}",
+	"SELECT {state}, {key} FROM {table} AS {row} WHERE {key = any $}",
 	"K", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_versions = {
-	"SELECT tableoid, ctid, xmin, {key} FROM {table} WHERE {key = any $} AND {state = $2}",
+	"SELECT tableoid, ctid, xmin, {key} FROM {table} AS {row} WHERE {key = any $} AND {state = $2}",
 	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 static const StatementForm lock_rows = {
-	"SELECT {key} FROM {table} WHERE {key = any $} AND {state = $2}"
+	"SELECT {key} FROM {table} AS {row} WHERE {key = any $} AND {state = $2}"
 	" ORDER BY {key} FOR NO KEY UPDATE",
 	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 static const StatementForm lock_free_rows = {
-	"SELECT {key} FROM {table} WHERE {key = any $} AND {state = $2}"
+	"SELECT {key} FROM {table} AS {row} WHERE {key = any $} AND {state = $2}"
 	" ORDER BY {key} FOR NO KEY UPDATE SKIP LOCKED",
 	"Ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };

@@ -77,6 +77,7 @@
 #include "errors.h"
 #include "govern.h"
 #include "governed.h"
+#include "columns.h"
 #include "ledger.h"
 #include "session.h"
 #include "soundness.h"
@@ -365,8 +366,8 @@ guard_text(Relation relation, Oid *ledger)
 	if (!read_guard(relation, &guard))
 		return NULL;
 	*ledger = get_relname_relid(guard.ledger, RelationGetNamespace(relation));
-	return psprintf("%s\n%s\n%s\n%s", guard.key_column, guard.state_column, guard.ledger,
-					guard.graph);
+	return psprintf("%s\n%s\n%s\n%s\n%s", name_list(guard.key_columns), guard.state_column,
+					guard.ledger, guard.graph, guard.options);
 }
 
 /* ----------------------------------------------------------------------
@@ -644,10 +645,13 @@ check_index_kept(Oid index, const Event *event)
 	foreach(cell, governed_tables_of(relation, event))
 	{
 		GuardTrigger guard;
+		List	   *columns;
 
-		if (read_guard_names(lfirst_oid(cell), &guard) &&
-			has_key_index(relation, guard.key_column, InvalidOid) &&
-			!has_key_index(relation, guard.key_column, index))
+		if (!read_guard_names(lfirst_oid(cell), &guard))
+			continue;
+		columns = has_guard(relation) ? guard.key_columns : record_key_names(guard.key_columns);
+		if (has_key_index(relation, columns, InvalidOid) &&
+			!has_key_index(relation, columns, index))
 			report_protected_relation(relation,
 									  "cannot drop the unique index on the key of relation \"%s\"",
 									  "It is what tells the rows, and their fates, apart. Create another one first.");
@@ -971,8 +975,12 @@ check_columns(Relation relation, Oid altered, const Event *event)
 		return;
 	if (read_guard(relation, &guard))
 	{
-		if (rewrites_column(event->command, guard.key_column) ||
-			rewrites_column(event->command, guard.state_column))
+		bool		rewritten = rewrites_column(event->command, guard.state_column);
+		ListCell   *cell;
+
+		foreach(cell, guard.key_columns)
+			rewritten = rewritten || rewrites_column(event->command, lfirst(cell));
+		if (rewritten)
 			report_protected_relation(relation,
 									  "cannot alter the type of the key or state column of governed relation \"%s\"",
 									  UNGOVERN_HINT);
@@ -1129,7 +1137,7 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 		return;
 	ledger = get_relname_relid(guard.ledger, get_rel_namespace(relid));
 	if (!OidIsValid(ledger) || relation_owner(ledger) != relation_owner(relid) ||
-		!(strcmp(column, guard.key_column) == 0 ||
+		!(has_name(guard.key_columns, column) ||
 		  (is_label && strcmp(column, guard.state_column) == 0)))
 		return;
 	detail_begin(&detail);
@@ -1145,7 +1153,7 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 			 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
 					get_rel_name(relid)),
 			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", strcmp(column, guard.key_column) == 0 ? UNGOVERN_HINT :
+			 errhint("%s", has_name(guard.key_columns, column) ? UNGOVERN_HINT :
 					 "Add a value, and extend the lifecycle, instead.")));
 }
 
@@ -1335,7 +1343,7 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 	if (!is_unsound_bystander(relation, event))
 	{
 		if (read_guard(relation, &guard) &&
-			(strcmp(column, guard.key_column) == 0 || strcmp(column, guard.state_column) == 0))
+			(has_name(guard.key_columns, column) || strcmp(column, guard.state_column) == 0))
 			report_protected_relation(relation,
 									  "cannot drop the key or state column of governed relation \"%s\"",
 									  UNGOVERN_HINT);
@@ -1345,7 +1353,7 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 		{
 			if (is_ledger_column(column) ||
 				(read_guard_names(lfirst_oid(cell), &guard) &&
-				 strcmp(column, guard.key_column) == 0))
+				 has_name(record_key_names(guard.key_columns), column)))
 				report_protected_relation(relation,
 										  "cannot drop a column of ledger \"%s\"",
 										  UNGOVERN_HINT);

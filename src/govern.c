@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
@@ -141,6 +142,27 @@ hold_column_type(Relation relation, const char *column)
 		hold_type(TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid);
 }
 
+/*
+ * Returns the names of the columns of a relation's primary key, in its order; of one
+ * without a primary key, that of the column "id", whether it is there or not.
+ */
+static List *
+default_key(Relation relation)
+{
+	List	   *names = NIL;
+	Oid			oid = RelationGetPrimaryKeyIndex(relation);
+	Relation	index;
+
+	if (!OidIsValid(oid))
+		return list_make1("id");
+	index = index_open(oid, AccessShareLock);
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+		names = lappend(names, get_attname(RelationGetRelid(relation),
+										   index->rd_index->indkey.values[i], false));
+	index_close(index, AccessShareLock);
+	return names;
+}
+
 /* ----------------------------------------------------------------------
  * Its ledger
  * ----------------------------------------------------------------------
@@ -186,7 +208,7 @@ refuse_ledger(const char *ledger, Relation relation, const char *why, const char
  * after DROP EXTENSION CASCADE, does not matter: govern creates them.
  */
 static void
-check_existing_ledger(Oid existing, const char *name, Relation relation, const char *key_column,
+check_existing_ledger(Oid existing, const char *name, Relation relation, List *key_columns,
 					  Oid guard_fate)
 {
 	Relation	ledger;
@@ -203,7 +225,7 @@ check_existing_ledger(Oid existing, const char *name, Relation relation, const c
 	if (is_used_by_other(relation, name, guard_fate))
 		refuse_ledger(name, relation, "another table uses it",
 					  "Rename the table that is to be governed, or ungovern the other one.");
-	problems = ledger_problems(ledger, relation, key_column);
+	problems = ledger_problems(ledger, relation, key_columns);
 	if (problems != NIL)
 	{
 		const Problem *problem = linitial(problems);
@@ -243,7 +265,7 @@ is_ledger_of(Oid existing, Relation relation)
  * and one that does not say so is another's.
  */
 static char *
-choose_ledger(Relation relation, const char *key_column, Oid guard_fate, bool *exists,
+choose_ledger(Relation relation, List *key_columns, Oid guard_fate, bool *exists,
 			  bool *shortened)
 {
 	const char *table = RelationGetRelationName(relation);
@@ -262,7 +284,7 @@ choose_ledger(Relation relation, const char *key_column, Oid guard_fate, bool *e
 		if (*shortened &&
 			(!is_ledger_of(existing, relation) || is_used_by_other(relation, name, guard_fate)))
 			continue;
-		check_existing_ledger(existing, name, relation, key_column, guard_fate);
+		check_existing_ledger(existing, name, relation, key_columns, guard_fate);
 		return name;
 	}
 }
@@ -293,11 +315,14 @@ static void
 create_guard(const char *table, const char *schema, const GuardTrigger *guard)
 {
 	create_trigger(table, GUARD_TRIGGER, "AFTER INSERT OR UPDATE OR DELETE", "ROW", schema,
-				   psprintf("guard_fate(%s, %s, %s, %s)",
-							quote_literal_cstr(guard->key_column),
+				   psprintf("guard_fate(%s, %s, %s, %s%s%s)",
+							quote_literal_cstr(name_list(guard->key_columns)),
 							quote_literal_cstr(guard->state_column),
 							quote_literal_cstr(guard->ledger),
-							quote_literal_cstr(guard->graph)));
+							quote_literal_cstr(guard->graph),
+							strcmp(guard->options, "{}") == 0 ? "" : ", ",
+							strcmp(guard->options, "{}") == 0 ? "" :
+							quote_literal_cstr(guard->options)));
 }
 
 /*
@@ -374,12 +399,12 @@ select_ledger_keys(const Governed *governed, bool with_row, int limit)
 
 	initStringInfo(&query);
 	appendStringInfoString(&query, "SELECT ");
-	append_key(&query, &governed->key, "l");
+	append_key(&query, &governed->ledger_key, "l");
 	appendStringInfo(&query, " FROM %s l WHERE %sEXISTS (SELECT FROM %s t WHERE ",
 					 ledger_sql(governed), with_row ? "" : "NOT ", rows_sql(governed));
-	append_key_equality(&query, &governed->key, "t", "l");
+	append_key_equality(&query, &governed->key, "t", &governed->ledger_key, "l");
 	appendStringInfo(&query, ") LIMIT %d", limit);
-	return execute_latest(query.data, 0, NULL, NULL);
+	return execute_latest(query.data, 0, NULL, NULL, NULL);
 }
 
 /*
@@ -453,32 +478,36 @@ take_over_partition(Relation partition)
  * its ledger.  Holds a lock that keeps writers out until the transaction ends.
  */
 Oid
-govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column, char *state_column)
+govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
+				const char *state_column)
 {
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
-	GuardTrigger wanted = {key_column, state_column};
+	GuardTrigger wanted = {.state_column = pstrdup(state_column),.options = "{}"};
 	char	   *ledger_name;
 	char	   *table_name;
 	const char *subject = NULL;
 	Governed   *governed;
 	bool		exists;
 	bool		shortened;
+	ListCell   *cell;
 
 	(void) lifecycle_parse(graph);
 	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
 	check_not_governed(relation);
-	hold_column_type(relation, key_column);
+	wanted.key_columns = key_column == NULL ? default_key(relation) : list_make1(pstrdup(key_column));
+	foreach(cell, wanted.key_columns)
+		hold_column_type(relation, lfirst(cell));
 	hold_column_type(relation, state_column);
 	refuse_problems(table_problems(relation, &wanted), relation);
 	check_no_events(relation);
 
-	wanted.ledger = choose_ledger(relation, key_column, own_function(schema, "guard_fate"),
+	wanted.ledger = choose_ledger(relation, wanted.key_columns, own_function(schema, "guard_fate"),
 								  &exists, &shortened);
 	SPI_connect();
 	if (!exists)
-		create_ledger(relation, key_column, wanted.ledger);
+		create_ledger(relation, &wanted);
 	table_name = quote_qualified_identifier(get_namespace_name(namespace),
 											RelationGetRelationName(relation));
 	ledger_name = quote_qualified_identifier(get_namespace_name(namespace), wanted.ledger);
@@ -512,12 +541,12 @@ govern(PG_FUNCTION_ARGS)
 {
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "lifecycle");
-	check_not_null(fcinfo, 2, "key_column");
 	check_not_null(fcinfo, 3, "state_column");
 	PreventCommandIfReadOnly("govern()");
 
 	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
-								  NameStr(*PG_GETARG_NAME(2)), NameStr(*PG_GETARG_NAME(3))));
+								  PG_ARGISNULL(2) ? NULL : NameStr(*PG_GETARG_NAME(2)),
+								  NameStr(*PG_GETARG_NAME(3))));
 }
 
 /*
@@ -608,7 +637,9 @@ extend_lifecycle(PG_FUNCTION_ARGS)
 	hold_column_type(relation, governed->state.name);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	extended = lifecycle_to_jsonb(lifecycle_extend(DatumGetJsonbP(graph), PG_GETARG_JSONB_P(1)));
-	wanted.key_column = governed->key.columns[0].name;
+	for (int i = 0; i < governed->key.ncolumns; i++)
+		wanted.key_columns = lappend(wanted.key_columns, governed->key.columns[i].name);
+	wanted.options = governed->options;
 	wanted.state_column = governed->state.name;
 	wanted.ledger = governed->ledger;
 	wanted.graph = JsonbToCString(NULL, &extended->root, VARSIZE(extended));

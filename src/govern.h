@@ -13,8 +13,8 @@
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
-extern Oid	govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column,
-							char *state_column);
+extern Oid	govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
+							const char *state_column);
 extern void take_over_partition(Relation partition);
 
 #endif							/* PETITION_CAS_GOVERN_H */

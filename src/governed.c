@@ -47,6 +47,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "columns.h"
 #include "governed.h"
 
 #define MAX_GOVERNED 512
@@ -330,10 +331,17 @@ read_governed(Relation relation, const GuardTrigger *guard)
 	governed->relation_schema = get_namespace_name(RelationGetNamespace(relation));
 	governed->ledger_schema = get_namespace_name(get_rel_namespace(governed->root));
 	governed->ledger = pstrdup(guard->ledger);
-	governed->readable = read_key(&governed->key, relation, guard->key_column);
+	governed->readable = read_key(&governed->key, relation, guard->key_columns);
+	governed->ledger_key = governed->key;
+	for (int i = 0; i < governed->key.ncolumns; i++)
+	{
+		governed->ledger_key.columns[i].name = record_key_name(governed->key.columns[i].name);
+		governed->ledger_key.columns[i].is_domain = false;
+	}
 	governed->readable &= read_state_column(&governed->state, relation, guard->state_column);
 
 	governed->graph = pstrdup(guard->graph);
+	governed->options = pstrdup(guard->options);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	governed->lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
 
@@ -387,12 +395,12 @@ check_guard_arguments(Relation relation)
 {
 	const Trigger *trigger = find_trigger(relation, GUARD_TRIGGER);
 
-	if (trigger->tgnargs != GUARD_NARGS)
+	if (!is_guard_nargs(trigger->tgnargs))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of %d",
+				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of 4 or 5",
 						GUARD_TRIGGER, RelationGetRelationName(relation),
-						trigger->tgnargs, GUARD_NARGS),
+						trigger->tgnargs),
 				 errhint("Guard triggers are created by govern().")));
 }
 
@@ -567,9 +575,9 @@ row_alias(const Governed *governed)
  * Appends what stands in braces in the text of a statement.
  */
 static void
-append_name(StringInfo query, const Governed *governed, const char *name)
+append_name(StringInfo query, const Governed *governed, const StatementForm *form, const char *name)
 {
-	const Key  *key = &governed->key;
+	const Key  *key = form->flags & ON_LEDGER ? &governed->ledger_key : &governed->key;
 
 	if (strcmp(name, "table") == 0)
 		appendStringInfoString(query, table_sql(governed));
@@ -577,6 +585,16 @@ append_name(StringInfo query, const Governed *governed, const char *name)
 		appendStringInfoString(query, row_alias(governed));
 	else if (strcmp(name, "ledger") == 0)
 		appendStringInfoString(query, ledger_sql(governed));
+	else if (strcmp(name, "columns") == 0)
+	{
+		for (int i = 0; i < LEDGER_COLUMNS; i++)
+			appendStringInfo(query, "%s%s", i > 0 ? ", " : "", ledger_columns[i].name);
+	}
+	else if (strcmp(name, "values") == 0)
+	{
+		for (int i = 0; i < LEDGER_COLUMNS; i++)
+			appendStringInfo(query, "%s$%d", i > 0 ? ", " : "", key->ncolumns + i + 1);
+	}
 	else if (strcmp(name, "key names") == 0)
 		append_key_names(query, key, NULL);
 	else if (strcmp(name, "key") == 0)
@@ -584,19 +602,20 @@ append_name(StringInfo query, const Governed *governed, const char *name)
 	else if (strcmp(name, "row.key") == 0)
 		append_key(query, key, row_alias(governed));
 	else if (strcmp(name, "key = $") == 0)
-		append_key_equality(query, key, NULL, NULL);
+		append_key_equality(query, key, NULL, NULL, NULL);
 	else if (strcmp(name, "key = locked") == 0)
-		append_key_equality(query, key, row_alias(governed), "locked");
+		append_key_equality(query, key, row_alias(governed), key, "locked");
 	else if (strcmp(name, "key = any $") == 0)
-	{
-		append_key(query, key, NULL);
-		append_operator(query, key->columns[0].operations->eq_opr);
-		appendStringInfoString(query, "ANY ($1)");
-	}
+		append_key_in(query, key, row_alias(governed));
 	else if (strcmp(name, "keys") == 0)
 	{
 		for (int i = 1; i <= key->ncolumns; i++)
 			appendStringInfo(query, "%s$%d", i > 1 ? ", " : "", i);
+	}
+	else if (strcmp(name, "unnested keys") == 0)
+	{
+		for (int i = 1; i <= key->ncolumns; i++)
+			appendStringInfo(query, "%spg_catalog.unnest($%d)", i > 1 ? ", " : "", i);
 	}
 	else if (strcmp(name, "state") == 0)
 		appendStringInfoString(query, quote_identifier(governed->state.name));
@@ -610,12 +629,12 @@ append_name(StringInfo query, const Governed *governed, const char *name)
  * Writes the text of a statement for a table, in the current memory context.
  */
 static const char *
-write_statement(const Governed *governed, const char *text)
+write_statement(const Governed *governed, const StatementForm *form)
 {
 	StringInfoData query;
 
 	initStringInfo(&query);
-	for (const char *next = text; *next != '\0';)
+	for (const char *next = form->text; *next != '\0';)
 	{
 		Size		length = strcspn(next, "{$");
 
@@ -624,7 +643,7 @@ write_statement(const Governed *governed, const char *text)
 		if (*next == '{')
 		{
 			length = strcspn(next, "}");
-			append_name(&query, governed, pnstrdup(next + 1, length - 1));
+			append_name(&query, governed, form, pnstrdup(next + 1, length - 1));
 			next += length + 1;
 		}
 		else if (*next == '$')
@@ -644,7 +663,7 @@ write_statement(const Governed *governed, const char *text)
 static Oid *
 parameter_types(const Governed *governed, const char *parameters, int *count)
 {
-	Oid		   *types = palloc((strlen(parameters) + MAX_KEY_COLUMNS) * sizeof(Oid));
+	Oid		   *types = palloc((strlen(parameters) + MAX_KEY_COLUMNS + LEDGER_COLUMNS) * sizeof(Oid));
 
 	*count = 0;
 	for (const char *parameter = parameters; *parameter != '\0'; parameter++)
@@ -660,17 +679,15 @@ parameter_types(const Governed *governed, const char *parameters, int *count)
 					types[(*count)++] = *parameter == 'k' ? type : get_array_type(type);
 				}
 				break;
+			case 'L':
+				for (int i = 0; i < LEDGER_COLUMNS; i++)
+					types[(*count)++] = ledger_columns[i].type;
+				break;
 			case 's':
 				types[(*count)++] = state_parameter(&governed->state);
 				break;
 			case 't':
 				types[(*count)++] = TEXTOID;
-				break;
-			case 'z':
-				types[(*count)++] = TIMESTAMPTZOID;
-				break;
-			case 'x':
-				types[(*count)++] = XID8OID;
 				break;
 			default:
 				elog(ERROR, "statement has unknown parameter \"%c\"", *parameter);
@@ -699,7 +716,7 @@ known_statement(Governed *governed, const StatementForm *form)
 	caller = MemoryContextSwitchTo(governed->context);
 	known = palloc0(sizeof(KnownStatement));
 	known->form = form;
-	known->statement.sql = write_statement(governed, form->text);
+	known->statement.sql = write_statement(governed, form);
 	known->statement.types = parameter_types(governed, form->parameters,
 											 &known->statement.nparameters);
 	statement_hash(&known->statement);

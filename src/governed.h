@@ -41,18 +41,21 @@
  *	{table}			the table, as a statement on it names it
  *	{row}			a name for it that is not one of its columns
  *	{ledger}		the ledger
+ *	{columns}		its columns, apart from the key
+ *	{values}		and the parameters that they are set to
  *	{key names}		the names of the key's columns
  *	{key}			its columns, as values
  *	{row.key}		the same of {row}
  *	{key = $}		the condition that they are the first parameters
  *	{key = locked}	or, of {row}, the columns of that name of "locked"
- *	{key = any $}	or one of those in the first parameters, which are arrays
+ *	{key = any $}	or, of {row}, one of those in the first parameters, which are arrays
  *	{keys}			the first parameters
+ *	{unnested keys}	the keys in them
  *	{state}			the state column
  *	{state = $2}	the condition that it is the second parameter
  *
  * The parameters are a letter each: k for a key and K for arrays of keys, which
- * come first, s for a state, t for text, z for timestamptz, x for xid8.  The text
+ * come first, s for a state, t for text, L for the columns of a ledger.  The text
  * counts a key as one parameter.
  */
 typedef struct StatementForm
@@ -85,6 +88,7 @@ typedef struct Governed
 	bool		is_partitioned;
 
 	Key			key;
+	Key			ledger_key;		/* the same in the ledger */
 	StateColumn state;
 	bool		readable;		/* are their columns there, and of types that
 								 * can be compared? */
@@ -92,6 +96,7 @@ typedef struct Governed
 	char	   *graph;			/* the lifecycle as it is written in the
 								 * trigger */
 	Lifecycle  *lifecycle;
+	char	   *options;
 
 	List	   *statements;		/* of KnownStatement, private to governed.c */
 

@@ -17,8 +17,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/numeric.h"
 
+#include "compat.h"
 #include "key.h"
 #include "statement.h"
 #include "text_form.h"
@@ -35,27 +39,39 @@ key_base_type(Form_pg_attribute key, int32 *typmod)
 }
 
 /*
- * Reads the key of a relation, which is the column of that name; the name is
- * copied into the current memory context.  Returns false if the column is gone,
- * or of a type without equality.
+ * Reads the key of a relation, which are the columns of those names; they are copied
+ * into the current memory context.  Returns false if a column is gone, or of a type
+ * without equality.
  */
 bool
-read_key(Key *key, Relation relation, const char *column)
+read_key(Key *key, Relation relation, List *columns)
 {
-	KeyColumn  *part = &key->columns[0];
-	Form_pg_attribute attribute;
+	bool		readable = true;
+	ListCell   *cell;
 
-	key->ncolumns = 1;
-	part->name = pstrdup(column);
-	part->attno = attnameAttNum(relation, column, false);
-	if (part->attno <= InvalidAttrNumber)
-		return false;
-	attribute = TupleDescAttr(RelationGetDescr(relation), part->attno - 1);
-	part->type = getBaseType(attribute->atttypid);
-	part->is_domain = part->type != attribute->atttypid;
-	part->collation = attribute->attcollation;
-	part->operations = lookup_type_cache(part->type, TYPECACHE_EQ_OPR | TYPECACHE_CMP_PROC_FINFO);
-	return OidIsValid(part->operations->eq_opr);
+	key->ncolumns = 0;
+	foreach(cell, columns)
+	{
+		KeyColumn  *column = &key->columns[key->ncolumns++];
+		Form_pg_attribute attribute;
+
+		column->name = pstrdup(lfirst(cell));
+		column->attno = attnameAttNum(relation, column->name, false);
+		column->type = InvalidOid;
+		if (column->attno <= InvalidAttrNumber)
+		{
+			readable = false;
+			continue;
+		}
+		attribute = TupleDescAttr(RelationGetDescr(relation), column->attno - 1);
+		column->type = getBaseType(attribute->atttypid);
+		column->is_domain = column->type != attribute->atttypid;
+		column->collation = attribute->attcollation;
+		column->operations = lookup_type_cache(column->type,
+											   TYPECACHE_EQ_OPR | TYPECACHE_CMP_PROC_FINFO);
+		readable = readable && OidIsValid(column->operations->eq_opr);
+	}
+	return readable;
 }
 
 /*
@@ -94,34 +110,173 @@ key_of_result(const Key *key, HeapTuple row, TupleDesc desc, int first, Datum *v
 }
 
 /*
- * Reads a key that the caller gave as text, by its base type.  Raises 0A000 for
- * a key of a type within which a domain would check it by anybody's code.
+ * Reads the value of a column from its text form, by its base type.  Raises 0A000
+ * for a type within which a domain would check it by anybody's code.
+ */
+static Datum
+parse_column(const KeyColumn *column, const char *text)
+{
+	Oid			input;
+	Oid			parameter;
+	int			level;
+	Datum		value;
+
+	check_nested_domains(column->type,
+						 "Move the row by an UPDATE of its own, or govern by a key of another type.");
+	getTypeInputInfo(column->type, &input, &parameter);
+	level = text_form_begin(column->type);
+	value = OidInputFunctionCall(input, unconstify(char *, text), parameter, -1);
+	text_form_end(level);
+	return value;
+}
+
+/*
+ * Returns the text form of the value of a column, in the current memory context.
+ */
+static char *
+column_text(const KeyColumn *column, Datum value)
+{
+	Oid			output;
+	bool		is_varlena;
+	int			level = text_form_begin(column->type);
+	char	   *text;
+
+	getTypeOutputInfo(column->type, &output, &is_varlena);
+	text = OidOutputFunctionCall(output, value);
+
+	text_form_end(level);
+	return text;
+}
+
+/*
+ * Raises 22023 for a text that is no key of several columns.
+ */
+pg_noreturn static void
+refuse_key(const Key *key, const char *text)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	append_key_names(&names, key, NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid key: \"%s\"", text),
+			 errhint("The key has the columns %s: give a JSON array of their values in this order, or an object with their names.",
+					 names.data)));
+}
+
+/*
+ * Returns the text of a JSON value that stands for a column's, or NULL.
+ */
+static char *
+json_text(const JsonbValue *value)
+{
+	if (value->type == jbvString)
+		return pnstrdup(value->val.string.val, value->val.string.len);
+	if (value->type == jbvNumeric)
+		return DatumGetCString(DirectFunctionCall1(numeric_out,
+												   NumericGetDatum(value->val.numeric)));
+	return NULL;
+}
+
+/*
+ * Reads JSON; returns NULL for a text that is none.  What is caught is an error of
+ * parsing, which leaves nothing to clean up.
+ */
+static Jsonb *
+read_json(const char *text)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Jsonb	   *volatile json = NULL;
+
+	PG_TRY();
+	{
+		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return json;
+}
+
+/*
+ * Reads a key from its text: the text form of the one column; of several, a JSON array
+ * of theirs in the key's order, or an object.  Raises 22023 for anything else.
  */
 void
 parse_key(const Key *key, const char *text, Datum *values)
 {
-	Oid			type = key->columns[0].type;
-	Oid			input;
-	Oid			parameter;
+	Jsonb	   *json;
+	bool		is_array;
 
-	check_nested_domains(type,
-						 "Move the row by an UPDATE of its own, or govern by a key of another type.");
-	getTypeInputInfo(type, &input, &parameter);
-	values[0] = OidInputFunctionCall(input, unconstify(char *, text), parameter, -1);
+	if (key->ncolumns == 1)
+	{
+		values[0] = parse_column(&key->columns[0], text);
+		return;
+	}
+	json = read_json(text);
+	if (json == NULL || JB_ROOT_IS_SCALAR(json) || JB_ROOT_COUNT(json) != key->ncolumns)
+		refuse_key(key, text);
+	is_array = JB_ROOT_IS_ARRAY(json);
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		const KeyColumn *column = &key->columns[i];
+		JsonbValue	name = {.type = jbvString};
+		JsonbValue *value;
+		char	   *column_value;
+
+		name.val.string.val = column->name;
+		name.val.string.len = strlen(column->name);
+		value = is_array ? getIthJsonbValueFromContainer(&json->root, i) :
+			findJsonbValueFromContainer(&json->root, JB_FOBJECT, &name);
+		column_value = value == NULL ? NULL : json_text(value);
+		if (column_value == NULL)
+			refuse_key(key, text);
+		values[i] = parse_column(column, column_value);
+	}
 }
 
 /*
- * Returns the text of a key by its type's output function, in the current
- * memory context.
+ * Reads a key that the caller gave as an argument of any type: a value of the key's
+ * own type as it is, else by the text form that it has.
+ */
+void
+key_argument(const Key *key, FunctionCallInfo fcinfo, int argument, Datum *values)
+{
+	Oid			type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, argument));
+	KeyColumn	given = {.type = type};
+
+	if (type == TEXTOID)
+		parse_key(key, TextDatumGetCString(PG_GETARG_DATUM(argument)), values);
+	else if (key->ncolumns == 1 && type == key->columns[0].type)
+		values[0] = PG_GETARG_DATUM(argument);
+	else
+		parse_key(key, column_text(&given, PG_GETARG_DATUM(argument)), values);
+}
+
+/*
+ * Returns the text of a key, in the current memory context; see parse_key.
  */
 char *
 key_text(const Key *key, const Datum *values)
 {
-	Oid			output;
-	bool		is_varlena;
+	StringInfoData text;
 
-	getTypeOutputInfo(key->columns[0].type, &output, &is_varlena);
-	return OidOutputFunctionCall(output, values[0]);
+	if (key->ncolumns == 1)
+		return column_text(&key->columns[0], values[0]);
+	initStringInfo(&text);
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		appendStringInfoString(&text, i == 0 ? "[" : ", ");
+		escape_json(&text, column_text(&key->columns[i], values[i]));
+	}
+	appendStringInfoChar(&text, ']');
+	return text.data;
 }
 
 /*
@@ -216,12 +371,13 @@ append_key_names(StringInfo query, const Key *key, const char *alias)
 }
 
 /*
- * Appends the condition that the key of one relation, known by alias, is that of
- * another one; or, where other is NULL, that it is the statement's first
+ * Appends the condition that the key of one relation, known by alias, is another key,
+ * known by other; or, where that is NULL, that it is the statement's first
  * parameters.
  */
 void
-append_key_equality(StringInfo query, const Key *key, const char *alias, const char *other)
+append_key_equality(StringInfo query, const Key *key, const char *alias, const Key *other_key,
+					const char *other)
 {
 	for (int i = 0; i < key->ncolumns; i++)
 	{
@@ -231,9 +387,46 @@ append_key_equality(StringInfo query, const Key *key, const char *alias, const c
 			appendStringInfoString(query, " AND ");
 		append_key(query, &part, alias);
 		append_operator(query, part.columns[0].operations->eq_opr);
-		if (other != NULL)
-			append_key(query, &part, other);
-		else
+		if (other_key == NULL)
 			appendStringInfo(query, "$%d", i + 1);
+		else
+		{
+			part.columns[0] = other_key->columns[i];
+			append_key(query, &part, other);
+		}
 	}
+}
+
+/*
+ * Appends the condition that the key of the relation that is known by alias is one of
+ * those in the statement's first parameters, which are arrays.
+ */
+void
+append_key_in(StringInfo query, const Key *key, const char *alias)
+{
+	if (key->ncolumns == 1)
+	{
+		append_key(query, key, alias);
+		append_operator(query, key->columns[0].operations->eq_opr);
+		appendStringInfoString(query, "ANY ($1)");
+		return;
+	}
+	appendStringInfoString(query, "EXISTS (SELECT FROM ROWS FROM (");
+	for (int i = 0; i < key->ncolumns; i++)
+		appendStringInfo(query, "%spg_catalog.unnest($%d)", i > 0 ? ", " : "", i + 1);
+	appendStringInfoString(query, ") AS wanted_keys (");
+	for (int i = 0; i < key->ncolumns; i++)
+		appendStringInfo(query, "%swanted_%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfoString(query, ") WHERE ");
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		Key			part = {1, {key->columns[i]}};
+
+		if (i > 0)
+			appendStringInfoString(query, " AND ");
+		append_key(query, &part, alias);
+		append_operator(query, part.columns[0].operations->eq_opr);
+		appendStringInfo(query, "wanted_keys.wanted_%d", i + 1);
+	}
+	appendStringInfoChar(query, ')');
 }

@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -38,28 +39,9 @@
 #include "session.h"
 
 /* ----------------------------------------------------------------------
- * Its columns
- *
- * A new column has its place in each of these, in fill_row and, if a loser is
- * told of it, in read_assignment.
+ * A row of it
  * ----------------------------------------------------------------------
  */
-
-const LedgerColumn ledger_columns[LEDGER_COLUMNS] = {
-	{"from_state", TEXTOID, false},
-	{"fate", TEXTOID, true},
-	{"assigned_at", TIMESTAMPTZOID, true},
-	{"assigned_by", TEXTOID, true},
-	{"transaction_id", XID8OID, true}
-};
-
-#define NAMES		"from_state, fate, assigned_at, assigned_by, transaction_id"
-#define PARAMETERS	"$2, $3, $4, $5, $6"
-#define PARAMETER_TYPES "ttztx"
-
-/* The numbers of some of them */
-#define FROM_STATE	0
-#define FATE		1
 
 /* The values of a ledger row, the key's columns first */
 typedef struct LedgerRow
@@ -69,20 +51,6 @@ typedef struct LedgerRow
 	Datum	   *columns;		/* those after the key */
 	char	   *column_nulls;
 } LedgerRow;
-
-/*
- * Is there such a column in every ledger, apart from the key?
- */
-bool
-is_ledger_column(const char *column)
-{
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
-	{
-		if (strcmp(ledger_columns[i].name, column) == 0)
-			return true;
-	}
-	return false;
-}
 
 /*
  * Returns who is recorded as having assigned a fate: the setting
@@ -107,24 +75,38 @@ assigning_actor(void)
 	return user;
 }
 
+static void
+set_column(LedgerRow *row, LedgerColumn column, Datum value)
+{
+	row->columns[column] = value;
+	row->column_nulls[column] = ' ';
+}
+
 /*
  * Fills in the row that is written for fates, except for the key.
  */
 static void
 fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fate)
 {
-	memset(row->nulls, ' ', key_columns + LEDGER_COLUMNS);
+	memset(row->nulls, ' ', key_columns);
+	memset(row->nulls + key_columns, 'n', LEDGER_COLUMNS);
 	row->nulls[key_columns + LEDGER_COLUMNS] = '\0';
 	row->columns = row->values + key_columns;
 	row->column_nulls = row->nulls + key_columns;
 	if (from_state != NULL)
-		row->columns[FROM_STATE] = CStringGetTextDatum(from_state);
-	else
-		row->column_nulls[FROM_STATE] = 'n';
-	row->columns[FATE] = CStringGetTextDatum(fate);
-	row->columns[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	row->columns[3] = CStringGetTextDatum(assigning_actor());
-	row->columns[4] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+		set_column(row, LEDGER_FROM_STATE, CStringGetTextDatum(from_state));
+	set_column(row, LEDGER_FATE, CStringGetTextDatum(fate));
+	set_column(row, LEDGER_ASSIGNED_AT,
+			   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	set_column(row, LEDGER_ASSIGNED_BY, CStringGetTextDatum(assigning_actor()));
+	set_column(row, LEDGER_TRANSACTION_ID,
+			   FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	check_setting("petition_cas.reason", petition_cas_reason, REASON_LIMIT);
+	check_setting("petition_cas.request_id", petition_cas_request_id, REQUEST_ID_LIMIT);
+	if (petition_cas_reason[0] != '\0')
+		set_column(row, LEDGER_REASON, CStringGetTextDatum(petition_cas_reason));
+	if (petition_cas_request_id[0] != '\0')
+		set_column(row, LEDGER_REQUEST_ID, CStringGetTextDatum(petition_cas_request_id));
 }
 
 /* ----------------------------------------------------------------------
@@ -133,13 +115,13 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
  */
 
 static const StatementForm insert_row = {
-	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")",
-	"k" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
+	"INSERT INTO {ledger} ({key names}, {columns}) VALUES ({keys}, {values})",
+	"kL", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm insert_rows = {
-	"INSERT INTO {ledger} ({key names}, " NAMES ") SELECT pg_catalog.unnest({keys}), " PARAMETERS,
-	"K" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
+	"INSERT INTO {ledger} ({key names}, {columns}) SELECT {unnested keys}, {values}",
+	"KL", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 /*
@@ -147,18 +129,18 @@ static const StatementForm insert_rows = {
  * a speculative insertion, which a plain assignment is spared.
  */
 static const StatementForm import_row = {
-	"INSERT INTO {ledger} ({key names}, " NAMES ") VALUES ({keys}, " PARAMETERS ")"
+	"INSERT INTO {ledger} ({key names}, {columns}) VALUES ({keys}, {values})"
 	" ON CONFLICT ({key names}) DO NOTHING",
-	"k" PARAMETER_TYPES, ON_LEDGER | AS_LEDGER_OWNER
+	"kL", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_row = {
-	"SELECT " NAMES " FROM {ledger} WHERE {key = $}",
+	"SELECT {columns} FROM {ledger} WHERE {key = $}",
 	"k", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 static const StatementForm select_rows = {
-	"SELECT " NAMES " FROM {ledger} WHERE {key = any $}",
+	"SELECT {columns} FROM {ledger} AS {row} WHERE {key = any $}",
 	"K", ON_LEDGER | AS_LEDGER_OWNER
 };
 
@@ -211,35 +193,41 @@ revoke_default_rights(Oid ledger, const char *name)
 }
 
 /*
- * Creates a ledger of that name beside a table; connected to SPI, as the owner.
- * Its key is of the base type of a domain: what a domain checks may be anybody's
- * code, and the ledger is written as its owner.
+ * Creates the ledger of a table as the guard says, beside it; connected to SPI, as the
+ * owner.  Its key is of the base types of domains: what a domain checks may be
+ * anybody's code, and the ledger is written as its owner.
  */
 void
-create_ledger(Relation relation, const char *key_column, const char *ledger)
+create_ledger(Relation relation, const GuardTrigger *guard)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(relation), key_column);
-	Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												  ledger);
-	int32		typmod;
-	Oid			type = key_base_type(key, &typmod);
+												  guard->ledger);
 	StringInfoData command;
+	ListCell   *cell;
 
 	initStringInfo(&command);
-	appendStringInfo(&command, "CREATE TABLE %s (%s %s", name, quote_identifier(key_column),
-					 format_type_extended(type, typmod,
-										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
-	if (OidIsValid(key->attcollation))
-		appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
-	appendStringInfoString(&command, " PRIMARY KEY");
+	appendStringInfo(&command, "CREATE TABLE %s (", name);
+	foreach(cell, guard->key_columns)
+	{
+		AttrNumber	attno = get_attnum(RelationGetRelid(relation), lfirst(cell));
+		Form_pg_attribute key = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+		int32		typmod;
+		Oid			type = key_base_type(key, &typmod);
+
+		appendStringInfo(&command, "%s %s", quote_identifier(record_key_name(lfirst(cell))),
+						 format_type_extended(type, typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+		if (OidIsValid(key->attcollation))
+			appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
+		appendStringInfoString(&command, ", ");
+	}
 	for (int i = 0; i < LEDGER_COLUMNS; i++)
-		appendStringInfo(&command, ", %s %s%s", ledger_columns[i].name,
+		appendStringInfo(&command, "%s %s%s, ", ledger_columns[i].name,
 						 format_type_extended(ledger_columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
 						 ledger_columns[i].not_null ? " NOT NULL" : "");
-	appendStringInfoChar(&command, ')');
+	appendStringInfo(&command, "PRIMARY KEY (%s))", name_list(record_key_names(guard->key_columns)));
 	execute_own_ddl(command.data);
-	revoke_default_rights(get_relname_relid(ledger, RelationGetNamespace(relation)), name);
+	revoke_default_rights(get_relname_relid(guard->ledger, RelationGetNamespace(relation)), name);
 }
 
 /* ----------------------------------------------------------------------
@@ -416,7 +404,7 @@ look_up_fate(const Governed *governed, Oid ledger_oid, const char *index_name, c
 	for (int i = 0; i < governed->key.ncolumns; i++)
 	{
 		const KeyColumn *column = &governed->key.columns[i];
-		AttrNumber	attno = get_attnum(ledger_oid, column->name);
+		AttrNumber	attno = get_attnum(ledger_oid, governed->ledger_key.columns[i].name);
 
 		found = found && attno > InvalidAttrNumber;
 		if (found)
@@ -514,7 +502,7 @@ read_fate(Governed *governed, Oid ledger, LedgerRow *row)
 	char	   *fate = NULL;
 
 	if (governed_execute(governed, &select_row, ledger, row->values, NULL, latest) > 0)
-		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, FATE + 1);
+		fate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, LEDGER_FATE + 1);
 	UnregisterSnapshot(latest);
 	return fate;
 }
@@ -744,14 +732,17 @@ write_missing_fates(const Governed *governed)
 	fates = states_in_use(&governed->state, governed->lifecycle, true, &nfates);
 	fill_row(&row, 0, NULL, "");
 	row.values[0] = state_array(&governed->state, fates, nfates, &types[0]);
+	row.nulls[0] = ' ';
 	row.values[1] = name_array(fates, nfates);
 	for (int i = 2; i < LEDGER_COLUMNS; i++)
 		types[i] = ledger_columns[i].type;
 
 	initStringInfo(&query);
 	appendStringInfo(&query, "INSERT INTO %s (", ledger_sql(governed));
-	append_key_names(&query, &governed->key, NULL);
-	appendStringInfoString(&query, ", " NAMES ") SELECT ");
+	append_key_names(&query, &governed->ledger_key, NULL);
+	for (int i = 0; i < LEDGER_COLUMNS; i++)
+		appendStringInfo(&query, ", %s", ledger_columns[i].name);
+	appendStringInfoString(&query, ") SELECT ");
 	append_key_names(&query, &governed->key, "t");
 	appendStringInfoString(&query, ", NULL, $2[pg_catalog.array_position($1, ");
 	append_state(&query, &governed->state, "t");
@@ -762,11 +753,11 @@ write_missing_fates(const Governed *governed)
 	append_state(&query, &governed->state, "t");
 	appendStringInfo(&query, " OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM %s l WHERE ",
 					 ledger_sql(governed));
-	append_key_equality(&query, &governed->key, "l", "t");
+	append_key_equality(&query, &governed->ledger_key, "l", &governed->key, "t");
 	appendStringInfoString(&query, ") ON CONFLICT (");
-	append_key_names(&query, &governed->key, NULL);
+	append_key_names(&query, &governed->ledger_key, NULL);
 	appendStringInfoString(&query, ") DO NOTHING");
-	return execute_latest(query.data, LEDGER_COLUMNS, types, row.values);
+	return execute_latest(query.data, LEDGER_COLUMNS, types, row.values, row.nulls);
 }
 
 /* ----------------------------------------------------------------------

@@ -13,19 +13,9 @@
 
 #include "access/xact.h"
 
+#include "columns.h"
 #include "errors.h"
 #include "governed.h"
-
-/* A column of a ledger, apart from the key */
-typedef struct LedgerColumn
-{
-	const char *name;
-	Oid			type;
-	bool		not_null;
-} LedgerColumn;
-
-#define LEDGER_COLUMNS 5
-extern const LedgerColumn ledger_columns[LEDGER_COLUMNS];
 
 /* Fates that rows have got, all from the same state */
 typedef struct Fates
@@ -58,8 +48,7 @@ typedef struct FateBatch
 	struct FateBatch *outer;
 } FateBatch;
 
-extern bool is_ledger_column(const char *column);
-extern void create_ledger(Relation relation, const char *key_column, const char *ledger);
+extern void create_ledger(Relation relation, const GuardTrigger *guard);
 
 extern void count_fates(const Governed *governed);
 extern uint64 counted_fates(const Governed *governed);

@@ -27,8 +27,10 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "compat.h"
+#include "key.h"
 #include "own_trigger.h"
 
 /*
@@ -118,6 +120,48 @@ is_ledger(Relation relation)
 }
 
 /*
+ * Reads the names of a list, as name_list writes it; returns false if it is none, or
+ * has more than a key may have.  The text is changed.
+ */
+static bool
+read_names(char *text, List **names)
+{
+	return SplitIdentifierString(text, ',', names) && *names != NIL &&
+		list_length(*names) <= MAX_KEY_COLUMNS;
+}
+
+/*
+ * Returns names as a list of identifiers, which people can read.
+ */
+char *
+name_list(const List *names)
+{
+	StringInfoData text;
+	ListCell   *cell;
+
+	initStringInfo(&text);
+	foreach(cell, names)
+		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", quote_identifier(lfirst(cell)));
+	return text.data;
+}
+
+/*
+ * Returns whether a name is among others.
+ */
+bool
+has_name(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Reads what the guard of a relation says, into memory of the current context;
  * returns false if it has none, or one with another number of arguments.  They
  * are copied before anything else is asked: the relation cache entry that they
@@ -127,16 +171,18 @@ bool
 read_guard(Relation relation, GuardTrigger *guard)
 {
 	const Trigger *trigger = find_trigger(relation, GUARD_TRIGGER);
+	char	   *key_columns;
 	Oid			function;
 
-	if (trigger == NULL || trigger->tgnargs != GUARD_NARGS)
+	if (trigger == NULL || !is_guard_nargs(trigger->tgnargs))
 		return false;
 	function = trigger->tgfoid;
-	guard->key_column = pstrdup(trigger->tgargs[0]);
+	key_columns = pstrdup(trigger->tgargs[0]);
 	guard->state_column = pstrdup(trigger->tgargs[1]);
 	guard->ledger = pstrdup(trigger->tgargs[2]);
 	guard->graph = pstrdup(trigger->tgargs[3]);
-	return is_own_function(function, "guard_fate");
+	guard->options = pstrdup(trigger->tgnargs == 5 ? trigger->tgargs[4] : "{}");
+	return is_own_function(function, "guard_fate") && read_names(key_columns, &guard->key_columns);
 }
 
 /* ----------------------------------------------------------------------
@@ -147,7 +193,7 @@ read_guard(Relation relation, GuardTrigger *guard)
 /*
  * Reads the three names that a guard's arguments begin with from its row in
  * pg_trigger, where each has a NUL behind it, into memory of the current
- * context; graph becomes NULL.  Returns false if the row is no guard's, or one
+ * context; graph and options become NULL.  Returns false if the row is no guard's, or one
  * of a partition, which only follows its parent's.
  *
  * Of the arguments just a slice is read: a lifecycle may be long, and it may
@@ -160,14 +206,15 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 	bool		isnull;
 	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
 	struct varlena *slice;
-	char	  **names[] = {&guard->key_column, &guard->state_column, &guard->ledger};
+	char	   *key_columns;
+	char	  **names[] = {&key_columns, &guard->state_column, &guard->ledger};
 	char	   *at;
 	char	   *end;
 
-	if (isnull || form->tgnargs != GUARD_NARGS || OidIsValid(form->tgparentid) ||
+	if (isnull || !is_guard_nargs(form->tgnargs) || OidIsValid(form->tgparentid) ||
 		!is_own_function(form->tgfoid, "guard_fate"))
 		return false;
-	slice = PG_DETOAST_DATUM_SLICE(value, 0, lengthof(names) * NAMEDATALEN);
+	slice = PG_DETOAST_DATUM_SLICE(value, 0, (MAX_KEY_COLUMNS + lengthof(names)) * 2 * (NAMEDATALEN + 1));
 	at = VARDATA_ANY(slice);
 	end = at + VARSIZE_ANY_EXHDR(slice);
 	for (int i = 0; i < lengthof(names); i++)
@@ -180,7 +227,8 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 		at = nul + 1;
 	}
 	guard->graph = NULL;
-	return true;
+	guard->options = NULL;
+	return read_names(key_columns, &guard->key_columns);
 }
 
 /*

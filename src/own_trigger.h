@@ -21,22 +21,25 @@
 #define LEDGER_TRIGGER		"petition_cas_ledger"
 #define LEDGER_TRUNCATE_TRIGGER	"petition_cas_ledger_truncate"
 
-/* The arguments of guard_fate */
-#define GUARD_NARGS	4
+/* How many arguments guard_fate may have: the last one is left out if it is {} */
+#define is_guard_nargs(nargs) ((nargs) == 4 || (nargs) == 5)
 
 /* What a guard trigger says, in the order of its arguments */
 typedef struct GuardTrigger
 {
-	char	   *key_column;
+	List	   *key_columns;	/* names */
 	char	   *state_column;
 	char	   *ledger;
 	char	   *graph;			/* the lifecycle */
+	char	   *options;		/* JSON; see options.h */
 } GuardTrigger;
 
 extern const Trigger *find_trigger(Relation relation, const char *name);
 extern bool is_own_function(Oid function, const char *symbol);
 extern bool has_guard(Relation relation);
 extern bool is_ledger(Relation relation);
+extern char *name_list(const List *names);
+extern bool has_name(const List *names, const char *name);
 extern bool read_guard(Relation relation, GuardTrigger *guard);
 extern bool read_guard_names(Oid relid, GuardTrigger *guard);
 extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);

@@ -94,7 +94,7 @@ static const StatementForm try_row_with_reason = {
 
 /* The rows are locked in the order of their keys before the first is updated. */
 #define ASSIGN_LOCKED(reason) \
-	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table}" \
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
 	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE) " \
 	ASSIGN reason " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
 

@@ -14,6 +14,8 @@
 #include "session.h"
 
 char	   *petition_cas_actor = NULL;
+char	   *petition_cas_reason = NULL;
+char	   *petition_cas_request_id = NULL;
 bool		petition_cas_allow_unguard = false;
 bool		petition_cas_own_ddl = false;
 bool		petition_cas_altering_table = false;
@@ -52,29 +54,47 @@ check_setting(const char *name, const char *value, int limit)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("value of \"%s\" cannot be recorded", name),
 				 errdetail_internal("%s", problem),
-				 errhint("Set petition_cas.actor to a text of at most %d bytes.", ACTOR_LIMIT)));
+				 errhint("Set %s to a text of at most %d bytes.", name, limit)));
 }
 
 /*
- * Checks petition_cas.actor when it is set within a session.  What was set
+ * Checks a setting that is recorded when it is set within a session.  What was set
  * before the module was loaded, perhaps before the database was known, is
  * checked when it is to be written: refused here it would be dropped with no
- * more than a warning, and another name be recorded.
+ * more than a warning, and something else be recorded.
  */
 static bool
-check_actor(char **value, void **extra, GucSource source)
+check_recorded_setting(const char *name, const char *value, int limit, GucSource source)
 {
 	const char *problem;
 
 	if (source < PGC_S_INTERACTIVE || !IsTransactionState() || loading ||
-		(problem = setting_problem(*value, ACTOR_LIMIT)) == NULL)
+		(problem = setting_problem(value, limit)) == NULL)
 		return true;
 	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
 	/* not the server's own message, which repeats the value */
-	GUC_check_errmsg("value of \"%s\" cannot be recorded", "petition_cas.actor");
+	GUC_check_errmsg("value of \"%s\" cannot be recorded", name);
 	GUC_check_errdetail("%s", problem);
-	GUC_check_errhint("Set petition_cas.actor to a text of at most %d bytes.", ACTOR_LIMIT);
+	GUC_check_errhint("Set %s to a text of at most %d bytes.", name, limit);
 	return false;
+}
+
+static bool
+check_actor(char **value, void **extra, GucSource source)
+{
+	return check_recorded_setting("petition_cas.actor", *value, ACTOR_LIMIT, source);
+}
+
+static bool
+check_reason(char **value, void **extra, GucSource source)
+{
+	return check_recorded_setting("petition_cas.reason", *value, REASON_LIMIT, source);
+}
+
+static bool
+check_request_id(char **value, void **extra, GucSource source)
+{
+	return check_recorded_setting("petition_cas.request_id", *value, REQUEST_ID_LIMIT, source);
 }
 
 /*
@@ -88,6 +108,16 @@ session_init(void)
 							   "Who is recorded in the ledger as having assigned a fate.",
 							   "When empty, the session's user is.",
 							   &petition_cas_actor, "", PGC_USERSET, 0, check_actor, NULL, NULL);
+
+	DefineCustomStringVariable("petition_cas.reason",
+							   "Why fates are assigned, as it is recorded in ledger and history.",
+							   NULL,
+							   &petition_cas_reason, "", PGC_USERSET, 0, check_reason, NULL, NULL);
+
+	DefineCustomStringVariable("petition_cas.request_id",
+							   "The request in which fates are assigned, as it is recorded in ledger and history.",
+							   NULL,
+							   &petition_cas_request_id, "", PGC_USERSET, 0, check_request_id, NULL, NULL);
 
 	DefineCustomBoolVariable("petition_cas.allow_unguard",
 							 "Lets DDL weaken governed tables.",

@@ -8,11 +8,15 @@
 #ifndef PETITION_CAS_SESSION_H
 #define PETITION_CAS_SESSION_H
 
-/* How many bytes petition_cas.actor may have */
-#define ACTOR_LIMIT 1000
+/* How many bytes the settings that are recorded may have */
+#define ACTOR_LIMIT			1000
+#define REASON_LIMIT		10000
+#define REQUEST_ID_LIMIT	255
 
-/* petition_cas.actor; never NULL once the module is loaded, empty by default */
+/* Never NULL once the module is loaded, empty by default */
 extern char *petition_cas_actor;
+extern char *petition_cas_reason;
+extern char *petition_cas_request_id;
 
 /* petition_cas.allow_unguard */
 extern bool petition_cas_allow_unguard;

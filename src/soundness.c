@@ -174,60 +174,81 @@ column_named(Relation relation, const char *name)
  */
 
 /*
- * Returns an OID or collation of the first column of an index, from a column of
- * its row in pg_index that is an oidvector.
+ * Returns an OID or collation of a key column of an index, from a column of its row in
+ * pg_index that is an oidvector.
  */
 static Oid
-first_oid(HeapTuple index, AttrNumber attribute)
+index_oid(HeapTuple index, AttrNumber attribute, int number)
 {
 	bool		isnull;
 	Datum		value = SysCacheGetAttr(INDEXRELID, index, attribute, &isnull);
 
-	return isnull ? InvalidOid : ((oidvector *) DatumGetPointer(value))->values[0];
+	return isnull ? InvalidOid : ((oidvector *) DatumGetPointer(value))->values[number];
 }
 
 /*
- * Returns whether an index, given by its row in pg_index, is a valid, immediate,
- * total unique index on that column alone, by the column type's own equality.
+ * Returns whether a key column of an index is that column, told apart by the column
+ * type's own equality.
  */
 static bool
-is_key_index(HeapTuple index, Form_pg_attribute key)
+is_index_column(HeapTuple index, int number, Form_pg_attribute key)
 {
 	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
-	Oid			opclass = first_oid(index, Anum_pg_index_indclass);
+	Oid			opclass = index_oid(index, Anum_pg_index_indclass, number);
 	Oid			type = get_opclass_input_type(opclass);
 	Oid			equality = lookup_type_cache(getBaseType(key->atttypid), TYPECACHE_EQ_OPR)->eq_opr;
 
-	return form->indisunique && !form->indisexclusion &&
-		form->indisvalid && form->indisready && form->indislive && form->indimmediate &&
-		form->indnkeyatts == 1 && form->indkey.values[0] == key->attnum &&
-		heap_attisnull(index, Anum_pg_index_indpred, NULL) &&
-		first_oid(index, Anum_pg_index_indcollation) == key->attcollation &&
+	return form->indkey.values[number] == key->attnum &&
+		index_oid(index, Anum_pg_index_indcollation, number) == key->attcollation &&
 		get_opfamily_member(get_opclass_family(opclass), type, type,
 							BTEqualStrategyNumber) == equality;
 }
 
 /*
- * Returns the OIDs of the indexes that make a column of the relation a key, if
- * there is one of that name.  They are read from the catalog, not opened: who
- * works on an index, such as a restore that attaches it, shall not be waited for.
+ * Returns whether an index, given by its row in pg_index, is a valid, immediate,
+ * total unique index on just those columns, in whatever order.
+ */
+static bool
+is_key_index(HeapTuple index, Relation relation, const List *columns)
+{
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
+	ListCell   *cell;
+
+	if (!form->indisunique || form->indisexclusion || !form->indisvalid || !form->indisready ||
+		!form->indislive || !form->indimmediate || form->indnkeyatts != list_length(columns) ||
+		!heap_attisnull(index, Anum_pg_index_indpred, NULL))
+		return false;
+	foreach(cell, columns)
+	{
+		Form_pg_attribute key = column_named(relation, lfirst(cell));
+		bool		found = false;
+
+		for (int i = 0; i < form->indnkeyatts && key != NULL; i++)
+			found = found || is_index_column(index, i, key);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Returns the OIDs of the indexes that make columns of the relation, of those names, a
+ * key.  They are read from the catalog, not opened: who works on an index, such as a
+ * restore that attaches it, shall not be waited for.
  */
 static List *
-key_indexes(Relation relation, const char *column)
+key_indexes(Relation relation, const List *columns)
 {
-	Form_pg_attribute key = column_named(relation, column);
 	List	   *found = NIL;
 	ListCell   *cell;
 
-	if (key == NULL)
-		return NIL;
 	foreach(cell, RelationGetIndexList(relation))
 	{
 		HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
 
 		if (!HeapTupleIsValid(index))
 			continue;
-		if (is_key_index(index, key))
+		if (is_key_index(index, relation, columns))
 			found = lappend_oid(found, lfirst_oid(cell));
 		ReleaseSysCache(index);
 	}
@@ -235,13 +256,13 @@ key_indexes(Relation relation, const char *column)
 }
 
 /*
- * Returns whether the relation has a column of that name that is a key, by an
- * index other than the one excepted (InvalidOid: by any).
+ * Returns whether columns of the relation, of those names, are a key, by an index
+ * other than the one excepted (InvalidOid: by any).
  */
 bool
-has_key_index(Relation relation, const char *column, Oid except)
+has_key_index(Relation relation, const List *columns, Oid except)
 {
-	return list_delete_oid(key_indexes(relation, column), except) != NIL;
+	return list_delete_oid(key_indexes(relation, columns), except) != NIL;
 }
 
 /* ----------------------------------------------------------------------
@@ -316,28 +337,41 @@ find_column(Findings *findings, Relation relation, const char *what, const char 
 }
 
 /*
- * Looks at the key column and its indexes.
+ * Looks at the columns of the key and its indexes.
  */
 static void
-find_key_problems(Findings *findings, Relation relation, const char *column)
+find_key_problems(Findings *findings, Relation relation, List *columns)
 {
-	Form_pg_attribute key = find_column(findings, relation, "key", column);
-	List	   *indexes = key_indexes(relation, column);
+	const char *names = list_length(columns) == 1 ? linitial(columns) : name_list(columns);
+	const char *what = list_length(columns) == 1 ? "column" : "columns";
+	List	   *indexes = key_indexes(relation, columns);
+	List	   *record_names = NIL;
+	ListCell   *cell;
 
-	if (key == NULL)
-		return;
+	foreach(cell, columns)
+	{
+		const char *column = lfirst(cell);
+		Form_pg_attribute key = find_column(findings, relation, "key", column);
+		String	   *name = makeString(record_key_name(column));
+
+		if (key == NULL)
+			return;
+		if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
+			add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
+						psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.", quote_identifier(column)),
+						"key column \"%s\" may be null", column);
+		if (list_member(record_names, name))
+			add_problem(findings, ERRCODE_DUPLICATE_COLUMN, 0, "Rename the key column.",
+						"the ledger would have two key columns \"%s\"", strVal(name));
+		record_names = lappend(record_names, name);
+	}
 	findings->watched = list_concat(findings->watched, indexes);
 	if (indexes == NIL)
 		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, DROPPABLE | PASSING,
-					"The key is one column with a primary key, or another unique index that is valid, not deferrable and not partial. A key of several columns cannot be governed.",
-					"key column \"%s\" has no unique index of its own", column);
-	if (!column_is_not_null(RelationGetDescr(relation), key->attnum))
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
-					psprintf("ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.", quote_identifier(column)),
-					"key column \"%s\" may be null", column);
-	if (is_ledger_column(column))
-		add_problem(findings, ERRCODE_DUPLICATE_COLUMN, 0, "Rename the key column.",
-					"key column \"%s\" has the name of a column of the ledger", column);
+					"The key is the primary key, or one column with a unique index that is valid, not deferrable and not partial.",
+					"key %s \"%s\" %s no unique index of %s own", what, names,
+					list_length(columns) == 1 ? "has" : "have",
+					list_length(columns) == 1 ? "its" : "their");
 }
 
 /*
@@ -355,13 +389,10 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 	if (!is_state_type(found->atttypid))
 	{
 		add_problem(findings, ERRCODE_DATATYPE_MISMATCH, PASSING,
-					"A state column is of type text, varchar or an enum.",
+					"A state column is of type text, varchar, char, smallint, integer, bigint, boolean, uuid, an enum, or a domain over one of these.",
 					"state column \"%s\" is of type %s", column, format_type_be(found->atttypid));
 		return;
 	}
-	if (found->attgenerated != '\0')
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
-					"state column \"%s\" is generated", column);
 	if (holds_any_state(found))
 		return;
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
@@ -409,7 +440,7 @@ find_table_problems(Findings *findings, Relation relation, const GuardTrigger *g
 					"it is an inheritance parent or child");
 	if (is_ledger(relation))
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
-	find_key_problems(findings, relation, guard->key_column);
+	find_key_problems(findings, relation, guard->key_columns);
 	find_state_problems(findings, relation, guard->state_column, guard->graph);
 }
 
@@ -524,7 +555,7 @@ find_partition_problems(Findings *findings, Relation relation)
  * Looks at a column that every ledger has, as wanted.
  */
 static void
-find_ledger_column_problems(Findings *findings, Relation ledger, const LedgerColumn *wanted)
+find_ledger_column_problems(Findings *findings, Relation ledger, const RecordColumn *wanted)
 {
 	Form_pg_attribute found = column_named(ledger, wanted->name);
 
@@ -548,13 +579,13 @@ find_ledger_column_problems(Findings *findings, Relation ledger, const LedgerCol
 }
 
 /*
- * Looks at the key of a ledger, which has to tell apart just what the table's
- * own key does.
+ * Looks at a key column of a ledger, which has to tell apart just what the table's
+ * does.
  */
 static void
 find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
 {
-	const char *name = NameStr(key->attname);
+	const char *name = record_key_name(NameStr(key->attname));
 	Form_pg_attribute found = column_named(ledger, name);
 	int32		typmod;
 	Oid			type = key_base_type(key, &typmod);
@@ -579,8 +610,6 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 	if (!column_is_not_null(RelationGetDescr(ledger), found->attnum))
 		add_misfit(findings, ledger, PASSING, NULL,
 				   "has a key column \"%s\" that may be null", name);
-	if (!has_key_index(ledger, name, InvalidOid))
-		add_misfit(findings, ledger, DROPPABLE | PASSING, NULL, "has no primary key on \"%s\"", name);
 }
 
 /*
@@ -588,9 +617,11 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
  * partitioned one); not at its triggers.
  */
 static void
-find_misfits(Findings *findings, Relation ledger, Relation relation, const char *key_column)
+find_misfits(Findings *findings, Relation ledger, Relation relation, List *key_columns)
 {
-	Form_pg_attribute key = column_named(relation, key_column);
+	List	   *names = record_key_names(key_columns);
+	bool		complete = true;
+	ListCell   *cell;
 
 	findings->about = RelationGetRelid(ledger);
 	if (ledger->rd_rel->relkind != RELKIND_RELATION)
@@ -610,19 +641,28 @@ find_misfits(Findings *findings, Relation ledger, Relation relation, const char 
 		add_misfit(findings, ledger, 0, "Drop the rules.", "has rules");
 	for (int i = 0; i < LEDGER_COLUMNS; i++)
 		find_ledger_column_problems(findings, ledger, &ledger_columns[i]);
-	if (key != NULL)
-		find_ledger_key_problems(findings, ledger, key);
+	foreach(cell, key_columns)
+	{
+		Form_pg_attribute key = column_named(relation, lfirst(cell));
+
+		complete = complete && key != NULL && column_named(ledger, record_key_name(lfirst(cell))) != NULL;
+		if (key != NULL)
+			find_ledger_key_problems(findings, ledger, key);
+	}
+	if (complete && !has_key_index(ledger, names, InvalidOid))
+		add_misfit(findings, ledger, DROPPABLE | PASSING, NULL, "has no primary key on \"%s\"",
+				   list_length(names) == 1 ? (char *) linitial(names) : name_list(names));
 }
 
 /*
  * Returns the problems of a relation that is to be the ledger of a table.
  */
 List *
-ledger_problems(Relation ledger, Relation relation, const char *key_column)
+ledger_problems(Relation ledger, Relation relation, List *key_columns)
 {
 	Findings	findings = {0};
 
-	find_misfits(&findings, ledger, relation, key_column);
+	find_misfits(&findings, ledger, relation, key_columns);
 	return findings.problems;
 }
 
@@ -661,14 +701,14 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 					get_namespace_name(RelationGetNamespace(relation)), guard->ledger);
 		return;
 	}
-	find_misfits(findings, ledger, relation, guard->key_column);
+	find_misfits(findings, ledger, relation, guard->key_columns);
 	if (ledger->rd_rel->relkind == RELKIND_RELATION)
 	{
 		find_trigger_problem(findings, ledger, LEDGER_TRIGGER);
 		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER);
 		findings->before_trigger = ledger->trigdesc != NULL &&
 			ledger->trigdesc->trig_insert_before_row;
-		keys = key_indexes(ledger, guard->key_column);
+		keys = key_indexes(ledger, record_key_names(guard->key_columns));
 		findings->watched = list_concat(findings->watched, keys);
 		foreach(cell, keys)
 		{
@@ -847,7 +887,8 @@ has_user_code(Relation ledger)
 
 	for (int i = 0; i < descriptor->natts; i++)
 		columns += !TupleDescAttr(descriptor, i)->attisdropped;
-	if (columns != LEDGER_COLUMNS + 1 || ledger->rd_rules != NULL ||
+	columns -= bms_num_members(RelationGetIndexAttrBitmap(ledger, INDEX_ATTR_BITMAP_PRIMARY_KEY));
+	if (columns != LEDGER_COLUMNS || ledger->rd_rules != NULL ||
 		ledger->rd_rel->relrowsecurity ||
 		(constraints != NULL && (constraints->num_check > 0 || constraints->num_defval > 0)))
 		return true;
@@ -875,9 +916,9 @@ has_user_code(Relation ledger)
  * Adds the user's unique indexes and exclusion constraints on a ledger.
  */
 static void
-find_user_indexes(Findings *findings, Relation ledger, const char *key_column)
+find_user_indexes(Findings *findings, Relation ledger, const List *key_columns)
 {
-	List	   *keys = key_indexes(ledger, key_column);
+	List	   *keys = key_indexes(ledger, record_key_names(key_columns));
 	ListCell   *cell;
 
 	foreach(cell, RelationGetIndexList(ledger))
@@ -956,7 +997,7 @@ imprudences(Relation relation)
 		{
 			find_all_rights(&findings, ledger);
 			find_user_triggers(&findings, ledger);
-			find_user_indexes(&findings, ledger, guard.key_column);
+			find_user_indexes(&findings, ledger, guard.key_columns);
 		}
 		look_away(&findings, ledger);
 	}

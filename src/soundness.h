@@ -30,10 +30,10 @@ typedef struct Problem
 #define OTHER_TRIGGER		0x08	/* one of our triggers is another one, */
 #define DISABLED_TRIGGER	0x10	/* or does not fire always */
 
-extern bool has_key_index(Relation relation, const char *column, Oid except);
+extern bool has_key_index(Relation relation, const List *columns, Oid except);
 
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
-extern List *ledger_problems(Relation ledger, Relation relation, const char *key_column);
+extern List *ledger_problems(Relation ledger, Relation relation, List *key_columns);
 extern List *governed_problems(Relation relation);
 extern List *problems_for_ddl(Relation relation, const List *partitions);
 extern List *imprudences(Relation relation);

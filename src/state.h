@@ -19,8 +19,12 @@ typedef struct StateColumn
 {
 	char	   *name;
 	AttrNumber	attno;
-	Oid			type;
+	Oid			type;			/* a domain's base type */
+	bool		is_domain;
 	bool		is_enum;
+	bool		is_generated;
+	int16		length;
+	bool		by_value;
 } StateColumn;
 
 extern bool is_state_type(Oid type);

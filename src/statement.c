@@ -366,7 +366,7 @@ execute_kept(Statement *statement, Datum *values, const char *nulls, Snapshot sn
  * returns any.
  */
 uint64
-execute_latest(const char *sql, int nargs, Oid *types, Datum *values)
+execute_latest(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
 	Snapshot	latest;
@@ -375,7 +375,7 @@ execute_latest(const char *sql, int nargs, Oid *types, Datum *values)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed for \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	latest = RegisterSnapshot(GetLatestSnapshot());
-	result = SPI_execute_snapshot(plan, values, NULL, latest, InvalidSnapshot, false, true, 0);
+	result = SPI_execute_snapshot(plan, values, nulls, latest, InvalidSnapshot, false, true, 0);
 	UnregisterSnapshot(latest);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));

@@ -41,7 +41,8 @@ extern void release_plan(KeptPlan *plan);
 extern uint64 execute_kept(Statement *statement, Datum *values, const char *nulls,
 						   Snapshot snapshot, bool fire_triggers);
 
-extern uint64 execute_latest(const char *sql, int nargs, Oid *types, Datum *values);
+extern uint64 execute_latest(const char *sql, int nargs, Oid *types, Datum *values,
+							 const char *nulls);
 extern void execute_own_ddl(const char *command);
 
 extern ErrorData *call_in_subtransaction(void (*function) (void *), void *argument);

@@ -677,7 +677,14 @@ swap_subject(FunctionCallInfo fcinfo, const SwapFunction *function)
 	swap.relation = open_subject(fcinfo);
 	swap.governed = get_governed(swap.relation);
 	check_readable(swap.governed, swap.relation);
-	parse_key(&swap.governed->key, text_to_cstring(PG_GETARG_TEXT_PP(1)), swap.key);
+	if (swap.governed->state.is_generated)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot set generated state column \"%s\" of relation \"%s\"",
+						swap.governed->state.name, RelationGetRelationName(swap.relation)),
+				 errhint("UPDATE the columns that it is generated from. The guard judges what comes of it."),
+				 errtable(swap.relation)));
+	key_argument(&swap.governed->key, fcinfo, 1, swap.key);
 	read_states(&swap, fcinfo, 2, false);
 	return swap_one(&swap, fcinfo);
 }

@@ -53,12 +53,12 @@ comparison_query(const Governed *governed)
 	appendStringInfoString(&query, "SELECT ");
 	append_key(&query, &governed->key, "t");
 	appendStringInfo(&query, ", t.%s, ", quote_identifier(governed->state.name));
-	append_key(&query, &governed->key, "l");
+	append_key(&query, &governed->ledger_key, "l");
 	appendStringInfo(&query, ", l.fate FROM %s t FULL JOIN %s l ON ", rows_sql(governed),
 					 ledger_sql(governed));
-	append_key_equality(&query, &governed->key, "t", "l");
+	append_key_equality(&query, &governed->key, "t", &governed->ledger_key, "l");
 	appendStringInfo(&query, " WHERE (l.%s IS NULL AND ",
-					 quote_identifier(governed->key.columns[0].name));
+					 quote_identifier(governed->ledger_key.columns[0].name));
 	append_state(&query, &governed->state, "t");
 	appendStringInfoString(&query, " OPERATOR(pg_catalog.=) ANY ($1) OR l.fate OPERATOR(pg_catalog.=)"
 						   " $3[pg_catalog.array_position($2, ");
@@ -294,7 +294,7 @@ is_comparable(const Governed *governed, Oid ledger)
 
 	for (int i = 0; i < governed->key.ncolumns; i++)
 	{
-		AttrNumber	key = get_attnum(ledger, governed->key.columns[i].name);
+		AttrNumber	key = get_attnum(ledger, governed->ledger_key.columns[i].name);
 
 		if (key <= InvalidAttrNumber ||
 			getBaseType(get_atttype(ledger, key)) != governed->key.columns[i].type)

@@ -22,8 +22,8 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('assign_fate', '{uuid,text,text,text}', 'petition_submission', 'volatile', false),
     ('try_assign_fate', '{uuid,text,text,text}', 'record', 'volatile', false),
     ('assign_fates', '{uuid[],text,text,text}', 'setof record', 'volatile', true),
-    ('compare_and_swap', '{anyelement,text,text,text}', 'anyelement', 'volatile', false),
-    ('try_compare_and_swap', '{anyelement,text,text,text}', 'record', 'volatile', false),
+    ('compare_and_swap', '{anyelement,anycompatible,text,text}', 'anyelement', 'volatile', false),
+    ('try_compare_and_swap', '{anyelement,anycompatible,text,text}', 'record', 'volatile', false),
     ('verify_fates', '{regclass}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass}', 'bigint', 'volatile', false);
 
@@ -45,8 +45,8 @@ FROM (VALUES
     ('govern', 'relation regclass, lifecycle jsonb, key_column name DEFAULT ''id''::name, state_column name DEFAULT ''state''::name'),
     ('assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text'),
     ('try_assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
-    ('compare_and_swap', 'subject anyelement, key text, expected_state text, new_state text'),
-    ('try_compare_and_swap', 'subject anyelement, key text, expected_state text, new_state text, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap', 'subject anyelement, key anycompatible, expected_state text, new_state text'),
+    ('try_compare_and_swap', 'subject anyelement, key anycompatible, expected_state text, new_state text, OUT outcome text, OUT current_state text'),
     ('verify_fates', 'relation regclass, OUT key text, OUT problem text')
 ) v (name, arguments) JOIN pg_proc ON proname = name AND prokind = 'f';
 SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text)'::regprocedure),

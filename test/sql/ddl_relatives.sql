@@ -14,7 +14,7 @@ CREATE TABLE parent (LIKE cases_fates);
 CREATE TABLE partitioned (LIKE cases_fates) PARTITION BY LIST (assigned_by);
 CREATE TABLE partitioned_cases (LIKE cases) PARTITION BY LIST (id);
 CREATE TYPE fate AS (id int, from_state text, fate text, assigned_at timestamptz,
-    assigned_by text, transaction_id xid8);
+    assigned_by text, transaction_id xid8, reason text, request_id text, evidence_hash text);
 
 SELECT told('ALTER TABLE cases_fates INHERIT parent');
 SELECT told('ALTER TABLE partitioned ATTACH PARTITION cases_fates DEFAULT');

@@ -80,7 +80,7 @@ AND tgrelid IN (SELECT relid FROM pg_partition_tree('cases'));
 CREATE TABLE by_day (id int, day date, state text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
 CREATE TABLE by_day_1 PARTITION OF by_day DEFAULT;
 CREATE UNIQUE INDEX ON by_day_1 (id);
-SELECT told($$ SELECT govern('by_day', '{"open": ["closed"]}') $$);
+SELECT told($$ SELECT govern('by_day', '{"open": ["closed"]}', 'id') $$);
 
 -- A role with rights on the whole alone is told what it could select there; one
 -- that may not select, or from whom row security hides rows, is not.

@@ -60,8 +60,8 @@ CREATE UNIQUE INDEX CONCURRENTLY invalid_index_key ON invalid_index (id);
 SELECT refused('invalid_index');
 CREATE TABLE no_equality (id json NOT NULL, state text);
 SELECT refused('no_equality');
-CREATE TABLE taken_name (fate int PRIMARY KEY, state text);
-SELECT refused('taken_name', $$, 'fate'$$);
+CREATE TABLE taken_name (fate int, fate_key int, state text, PRIMARY KEY (fate, fate_key));
+SELECT refused('taken_name');
 
 -- A unique index with another idea of equality than the column's type.
 CREATE TYPE pair AS (a int, b numeric);
@@ -78,13 +78,9 @@ CREATE TABLE states (id int PRIMARY KEY, i int, c char(10), j jsonb, b boolean, 
 CREATE DOMAIN state_domain AS text;
 ALTER TABLE states ADD d state_domain;
 SELECT refused('states', $$, 'id', 'i'$$);
-SELECT refused('states', $$, 'id', 'c'$$);
 SELECT refused('states', $$, 'id', 'j'$$);
-SELECT refused('states', $$, 'id', 'b'$$);
 SELECT refused('states', $$, 'id', 'n'$$);
 SELECT refused('states', $$, 'id', 'a'$$);
-SELECT refused('states', $$, 'id', 'd'$$);
-SELECT refused('states', $$, 'id', 'g'$$);
 
 -- Columns that are not there; system columns are none.
 SELECT refused('plain', $$, 'nothing'$$);

@@ -49,7 +49,7 @@ SELECT ungovern('t');
 CREATE FUNCTION after(command text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE command;
-    RETURN QUERY SELECT told($c$ SELECT govern('t', graph()) $c$);
+    RETURN QUERY SELECT told($c$ SELECT govern('t', graph(), 'id') $c$);
     RAISE SQLSTATE '99999';
 EXCEPTION WHEN SQLSTATE '99999' THEN
     RETURN;

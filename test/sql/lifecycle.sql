@@ -43,7 +43,6 @@ SELECT told($$ SELECT extend_lifecycle(NULL, '{}') $$);
 SELECT told($$ SELECT extend_lifecycle('petition_submissions', NULL) $$);
 SELECT told($$ SELECT govern(NULL, '{}') $$);
 SELECT told($$ SELECT govern('plain', NULL) $$);
-SELECT told($$ SELECT govern('plain', '{}', NULL) $$);
 SELECT told($$ SELECT govern('plain', '{}', 'id', NULL) $$);
 SELECT told($$ SELECT ungovern(NULL) $$);
 SELECT told($$ SELECT verify_fates(NULL) $$);
