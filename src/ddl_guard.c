@@ -831,10 +831,11 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 			   bool creates_trigger, const Event *event)
 {
 	List	   *problems = problems_for_ddl(relation, partitions);
-	bool		takes_away = event->watch == NULL || event->watch->dropped ||
-	IsA(event->command, RenameStmt);
+	bool		takes_away = IsA(event->command, RenameStmt);
 	ListCell   *cell;
 
+	if (event->watch == NULL || event->watch->dropped)
+		takes_away = true;
 	if (before == NULL && !creates_trigger && (!takes_away || was_unsound_anyway(problems)))
 		return;
 	foreach(cell, problems)

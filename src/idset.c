@@ -311,10 +311,14 @@ idset_add(IdSet *set, Datum id, bool isnull)
 	}
 	else if (set->form == ID_INTEGER)
 	{
-		int64		number = set->type == INT8OID ? DatumGetInt64(id) :
-		set->type == INT4OID ? DatumGetInt32(id) : DatumGetInt16(id);
-		int			length = pg_lltoa(number, digits);
+		int64		number = DatumGetInt16(id);
+		int			length;
 
+		if (set->type == INT8OID)
+			number = DatumGetInt64(id);
+		else if (set->type == INT4OID)
+			number = DatumGetInt32(id);
+		length = pg_lltoa(number, digits);
 		add_text(set, digits, length);
 	}
 	else if (set->form == ID_TEXT)
