@@ -788,7 +788,9 @@ check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 		return;
 	(void) ledger_owner(ledger_oid, guard.ledger, RelationGetRelid(relation),
 						RelationGetRelationName(relation));
-	if ((ledger = look_at_relation(ledger_oid)) == NULL)
+	/* a shard has the ledger of its table */
+	if (strcmp(find_trigger(relation, GUARD_TRIGGER)->tgname, GUARD_TRIGGER) != 0 ||
+		(ledger = look_at_relation(ledger_oid)) == NULL)
 		return;
 	/* in a restore it is none yet, and no guard need be looked for */
 	if (is_ledger(ledger) && tables_using(ledger, RelationGetRelid(relation), event) != NIL)
@@ -889,16 +891,19 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
  * govern gives it.
  */
 static bool
-has_own_name(const Trigger *trigger)
+has_own_name(const Trigger *trigger, const char *relation)
 {
+	const char *name;
+
 	if (is_own_function(trigger->tgfoid, "guard_fate"))
-		return strcmp(trigger->tgname, GUARD_TRIGGER) == 0;
-	if (is_own_function(trigger->tgfoid, "guard_truncate"))
-		return strcmp(trigger->tgname, TRUNCATE_TRIGGER) == 0;
-	if (is_own_function(trigger->tgfoid, "guard_ledger"))
-		return strcmp(trigger->tgname, TRIGGER_FOR_ROW(trigger->tgtype) ?
-					  LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER) == 0;
-	return true;
+		name = GUARD_TRIGGER;
+	else if (is_own_function(trigger->tgfoid, "guard_truncate"))
+		name = TRUNCATE_TRIGGER;
+	else if (is_own_function(trigger->tgfoid, "guard_ledger"))
+		name = TRIGGER_FOR_ROW(trigger->tgtype) ? LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER;
+	else
+		return true;
+	return is_trigger_name(trigger->tgname, name, relation);
 }
 
 /*
@@ -913,7 +918,7 @@ check_trigger_names(Relation relation)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (!has_own_name(&triggers->triggers[i]))
+		if (!has_own_name(&triggers->triggers[i], RelationGetRelationName(relation)))
 			report_protected_relation(relation,
 									  "cannot give the trigger that guards relation \"%s\" another name",
 									  "Triggers that call guard_fate, guard_truncate and guard_ledger are created by govern and keep their names.");
@@ -1282,11 +1287,13 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 
 	if (relation == NULL)
 		return;
-	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
+	if (is_trigger_name(trigger, GUARD_TRIGGER, table) ||
+		is_trigger_name(trigger, TRUNCATE_TRIGGER, table))
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
-	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
+	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
+		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
 		tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",

@@ -387,12 +387,15 @@ guard_fate(PG_FUNCTION_ARGS)
 	TriggerData *call = check_trigger_call(fcinfo, "guard_fate",
 										   TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
 	Relation	relation = call->tg_relation;
+	const Trigger *guard;
 	Governed   *governed;
 	GuardedRow	row;
 	GuardedRow	new_row;
 
 	/* one guard a table: what it says is known by the relation */
-	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0)
+	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0 &&
+		(guard = find_trigger(relation, GUARD_TRIGGER),
+		 guard == NULL || strcmp(call->tg_trigger->tgname, guard->tgname) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",

@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "ledger.h"
 #include "session.h"
+#include "shard.h"
 
 /* ----------------------------------------------------------------------
  * Its columns
@@ -366,12 +367,12 @@ is_ledger_conflict(const ErrorData *error, const Governed *governed)
 	ListCell   *cell;
 
 	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
-		error->table_name == NULL || strcmp(error->table_name, governed->ledger) != 0 ||
+		error->table_name == NULL || !is_name_or_on_shard(error->table_name, governed->ledger) ||
 		error->schema_name == NULL || strcmp(error->schema_name, governed->ledger_schema) != 0)
 		return false;
 	foreach(cell, governed->ledger_keys)
 	{
-		if (strcmp(lfirst(cell), error->constraint_name) == 0)
+		if (is_name_or_on_shard(error->constraint_name, lfirst(cell)))
 			return true;
 	}
 	return false;
@@ -598,7 +599,8 @@ has_other_after_trigger(Relation relation)
 		const Trigger *trigger = &relation->trigdesc->triggers[i];
 
 		if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-			!trigger->tgisinternal && strcmp(trigger->tgname, GUARD_TRIGGER) != 0)
+			!trigger->tgisinternal &&
+			!is_trigger_name(trigger->tgname, GUARD_TRIGGER, RelationGetRelationName(relation)))
 			return true;
 	}
 	return false;
