@@ -79,6 +79,7 @@
 #include "governed.h"
 #include "ledger.h"
 #include "session.h"
+#include "shard.h"
 #include "soundness.h"
 
 PG_FUNCTION_INFO_V1(guard_start);
@@ -783,20 +784,31 @@ check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 {
 	GuardTrigger guard;
 	Relation	ledger;
+	bool		is_on_shard;
+	List	   *users = NIL;
+	ListCell   *cell;
 
 	if (!OidIsValid(ledger_oid) || !read_guard(relation, &guard))
 		return;
 	(void) ledger_owner(ledger_oid, guard.ledger, RelationGetRelid(relation),
 						RelationGetRelationName(relation));
-	/* a shard has the ledger of its table */
-	if (strcmp(find_trigger(relation, GUARD_TRIGGER)->tgname, GUARD_TRIGGER) != 0 ||
-		(ledger = look_at_relation(ledger_oid)) == NULL)
+	if ((ledger = look_at_relation(ledger_oid)) == NULL)
 		return;
+	is_on_shard = strcmp(find_trigger(relation, GUARD_TRIGGER)->tgname, GUARD_TRIGGER) != 0;
 	/* in a restore it is none yet, and no guard need be looked for */
-	if (is_ledger(ledger) && tables_using(ledger, RelationGetRelid(relation), event) != NIL)
-		report_protected_relation(relation,
-								  "cannot give relation \"%s\" the ledger of another one",
-								  "Call govern, which creates a ledger for it.");
+	if (is_ledger(ledger))
+		users = tables_using(ledger, RelationGetRelid(relation), event);
+	foreach(cell, users)
+	{
+		const char *user = get_rel_name(lfirst_oid(cell));
+
+		/* a shard has the ledger of its table */
+		if (user != NULL &&
+			!(is_on_shard && is_name_or_on_shard(RelationGetRelationName(relation), user)))
+			report_protected_relation(relation,
+									  "cannot give relation \"%s\" the ledger of another one",
+									  "Call govern, which creates a ledger for it.");
+	}
 	RelationClose(ledger);
 }
 

@@ -421,14 +421,15 @@ guard_fate(PG_FUNCTION_ARGS)
 /*
  * guard_truncate(): the trigger that refuses TRUNCATE of a governed table
  * while its ledger has rows, seen with the latest snapshot.  TRUNCATE holds its
- * lock by now, so no assignment is under way.
+ * lock by now, so no assignment is under way.  A table that has lost its guard is
+ * governed no more, whatever is left on it or on its shards.
  */
 Datum
 guard_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
 
-	if (has_ledger_rows(get_governed(call->tg_relation)))
+	if (has_guard(call->tg_relation) && has_ledger_rows(get_governed(call->tg_relation)))
 		report_protected_relation(call->tg_relation,
 								  "cannot truncate relation \"%s\", because rows of it are fated",
 								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
