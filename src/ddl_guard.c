@@ -900,12 +900,13 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 
 /*
  * Returns whether a trigger, if it calls one of our functions, has the name that
- * govern gives it.
+ * govern gives it; or the one that a shard has instead, not beside it.
  */
 static bool
-has_own_name(const Trigger *trigger, const char *relation)
+has_own_name(const Trigger *trigger, Relation relation)
 {
 	const char *name;
+	const Trigger *found;
 
 	if (is_own_function(trigger->tgfoid, "guard_fate"))
 		name = GUARD_TRIGGER;
@@ -915,7 +916,8 @@ has_own_name(const Trigger *trigger, const char *relation)
 		name = TRIGGER_FOR_ROW(trigger->tgtype) ? LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER;
 	else
 		return true;
-	return is_trigger_name(trigger->tgname, name, relation);
+	found = find_trigger(relation, name);
+	return found != NULL && strcmp(found->tgname, trigger->tgname) == 0;
 }
 
 /*
@@ -930,7 +932,7 @@ check_trigger_names(Relation relation)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (!has_own_name(&triggers->triggers[i], RelationGetRelationName(relation)))
+		if (!has_own_name(&triggers->triggers[i], relation))
 			report_protected_relation(relation,
 									  "cannot give the trigger that guards relation \"%s\" another name",
 									  "Triggers that call guard_fate, guard_truncate and guard_ledger are created by govern and keep their names.");

@@ -797,8 +797,8 @@ write_missing_fates(const Governed *governed)
 
 /*
  * Has the shard of the ledger that lies beside a shard any row?  Read straight from
- * it: Citus lets a trigger on a shard ask for no more than a part of a table.  A
- * ledger that is not colocated has no rows, since no trigger could write them.
+ * it: Citus lets a trigger on a shard ask for no more than a part of a table.  The
+ * whole ledger is asked where the distributed table is truncated.
  */
 static bool
 has_rows_beside(Oid shard, Oid ledger, Snapshot snapshot)

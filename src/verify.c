@@ -401,28 +401,32 @@ static const char *const colocated_query =
 " WHERE a.logicalrelid = $1 AND b.logicalrelid = $2 AND colocationid > 0";
 
 /*
- * Adds what is wrong with a distributed table and its ledger as such: where they are
- * not colocated, no fate can be recorded.  Of others, adds nothing.
+ * Adds what is wrong with a distributed table and its ledger as such: of rows whose
+ * ledger is on another node, no fate can be recorded.  Returns whether rows and ledger
+ * can be compared.  Of other tables, adds nothing.
  */
-static void
+static bool
 put_distribution_problems(ReturnSetInfo *result, Relation relation, const char *ledger_name)
 {
 	Oid			relid = RelationGetRelid(relation);
 	Oid			ledger = get_relname_relid(ledger_name, RelationGetNamespace(relation));
 	Oid			types[] = {OIDOID, OIDOID};
 	Datum		values[] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(ledger)};
+	bool		colocated;
 
 	if (!is_distributed(relid))
-		return;
+		return true;
 	SPI_connect();
 	if (SPI_execute_with_args(colocated_query, 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for tables that are colocated");
-	if (SPI_processed == 0)
+	colocated = SPI_processed > 0;
+	if (!colocated)
 		put_problem(result, NULL, psprintf("ledger \"%s\" is not colocated with its table", ledger_name));
 	put_shard_problems(result, relid);
 	if (is_distributed(ledger))
 		put_shard_problems(result, ledger);
 	SPI_finish();
+	return colocated;
 }
 
 /*
@@ -474,11 +478,9 @@ verify_fates(PG_FUNCTION_ARGS)
 	{
 		put_problems(result, governed_problems(relation));
 		put_problems(result, imprudences(relation));
-		if (read_guard(relation, &guard))
-		{
-			put_distribution_problems(result, relation, guard.ledger);
+		if (read_guard(relation, &guard) &&
+			put_distribution_problems(result, relation, guard.ledger))
 			put_disagreements(result, get_governed(relation));
-		}
 	}
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
