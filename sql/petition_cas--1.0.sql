@@ -12,34 +12,34 @@ CREATE FUNCTION petition_lifecycle() RETURNS jsonb
 COMMENT ON FUNCTION petition_lifecycle() IS
 'The lifecycle of petitions: each state that leads to others, with the states it leads to. The states that lead nowhere are the fates.';
 
-CREATE FUNCTION lifecycle(relation regclass) RETURNS jsonb
+CREATE FUNCTION lifecycle(relation regclass, state_column name DEFAULT NULL) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
-COMMENT ON FUNCTION lifecycle(regclass) IS
+COMMENT ON FUNCTION lifecycle(regclass, name) IS
 'The lifecycle of a governed relation. Errors: 55000 if it is not governed, 22004 for null.';
 
-CREATE FUNCTION allowed_transitions(relation regclass, from_state text) RETURNS text[]
+CREATE FUNCTION allowed_transitions(relation regclass, from_state text, state_column name DEFAULT NULL) RETURNS text[]
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
-COMMENT ON FUNCTION allowed_transitions(regclass, text) IS
+COMMENT ON FUNCTION allowed_transitions(regclass, text, name) IS
 'The states that from_state leads to in the lifecycle of a governed relation; none for a fate. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
 
-CREATE FUNCTION is_fate(relation regclass, state text) RETURNS boolean
+CREATE FUNCTION is_fate(relation regclass, state text, state_column name DEFAULT NULL) RETURNS boolean
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
-COMMENT ON FUNCTION is_fate(regclass, text) IS
+COMMENT ON FUNCTION is_fate(regclass, text, name) IS
 'Whether a state is a fate, that is, leads to no other in the lifecycle of a governed relation. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
 
-CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb) RETURNS jsonb
+CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb, state_column name DEFAULT NULL) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb) IS
+COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb, name) IS
 'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole lifecycle. Waits for transactions that have written to the relation. Only for its owner. Errors: PF006 for a transition out of a fate, 22023 for JSON of another form, states that the column cannot hold, or a lifecycle without a fate, 54000 for more than 1000 states, 55000 if the relation is not governed or a governed column is gone, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
-CREATE FUNCTION lifecycle_diagram(relation regclass) RETURNS text
+CREATE FUNCTION lifecycle_diagram(relation regclass, state_column name DEFAULT NULL) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
-COMMENT ON FUNCTION lifecycle_diagram(regclass) IS
+COMMENT ON FUNCTION lifecycle_diagram(regclass, name) IS
 'The lifecycle of a governed relation as a Mermaid stateDiagram-v2. Errors: 55000 if it is not governed, 22004 for null.';
 
 --
@@ -65,29 +65,30 @@ COMMENT ON FUNCTION guard_ledger() IS
 'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name is a shortened one, the argument is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
-                       key_column name DEFAULT NULL, state_column name DEFAULT 'state')
+                       key_column name DEFAULT NULL, state_column name DEFAULT 'state',
+                       initial_states text[] DEFAULT NULL, keep_rows boolean DEFAULT true)
     RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION govern(regclass, jsonb, name, name) IS
+COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], boolean) IS
 'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows), records the fates that rows have, and returns the ledger. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle or rows in states that are not in it, 42501 if the caller does not own the table, 22004 for null.';
 
-CREATE FUNCTION ungovern(relation regclass) RETURNS void
+CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION ungovern(regclass) IS
+COMMENT ON FUNCTION ungovern(regclass, name) IS
 'Drops the triggers of a governed table; its ledger stays, with its own triggers. Only for the owner. Errors: 55000 if the table is not governed, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
-CREATE FUNCTION verify_fates(relation regclass, OUT key text, OUT problem text) RETURNS SETOF record
+CREATE FUNCTION verify_fates(relation regclass, state_column name DEFAULT NULL, OUT key text, OUT problem text) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION verify_fates(regclass) IS
+COMMENT ON FUNCTION verify_fates(regclass, name) IS
 'Compares a governed table with its ledger both ways, as they are committed when it is called, and checks whether table, triggers and ledger are sound; returns each problem, with the key if it is one of a row, and nothing if all is well. A problem without a key keeps the table from assigning fates, unless its text begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if the caller does not own it, 22004 for null.';
 
-CREATE FUNCTION backfill_fates(relation regclass) RETURNS bigint
+CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION backfill_fates(regclass) IS
+COMMENT ON FUNCTION backfill_fates(regclass, name) IS
 'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
 --
@@ -141,20 +142,41 @@ CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_sta
 COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
 'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
-CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text)
+CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
+                                 changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                 state_column name DEFAULT NULL)
     RETURNS anyelement
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text) IS
+COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
 'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, and 23514 if it is of a domain that the row would violate.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
+                                     changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                     state_column name DEFAULT NULL,
                                      OUT outcome text, OUT current_state text)
-    RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text) IS
+COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
 'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
+
+CREATE FUNCTION try_compare_and_swap(relation regclass, key anycompatible, expected_state text, new_state text,
+                                     changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                     state_column name DEFAULT NULL,
+                                     OUT outcome text, OUT current_state text)
+    AS 'MODULE_PATHNAME', 'try_compare_and_swap_relation' LANGUAGE C;
+
+COMMENT ON FUNCTION try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name) IS
+'The same for a table that is a value, such as a parameter: $1::regclass.';
+
+CREATE FUNCTION compare_and_swap_many(subject anyelement, keys anycompatiblearray, expected_state text, new_state text,
+                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                      state_column name DEFAULT NULL,
+                                      OUT key text, OUT outcome text, OUT current_state text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name) IS
+'Swaps the states of many rows in one statement, which locks them in the order of their keys, and returns an outcome for each key, in the order of the input; changes, reason and state_column are as for compare_and_swap. A key given twice counts once; its later rows find what its first left. Errors: as for compare_and_swap without PF001 to PF004, 22004 also for a null among the keys.';
 
 --
 -- Storage guard against DDL

@@ -12,16 +12,22 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "bulk.h"
 #include "guard.h"
 #include "shard.h"
 #include "soundness.h"
+
+PG_FUNCTION_INFO_V1(compare_and_swap_many);
 
 static const StatementForm select_states = {
 	"SELECT {state}, {key} FROM {table} AS {row} WHERE {key = any $}",
@@ -123,18 +129,16 @@ returned_item(const Bulk *bulk, HeapTuple row, int column)
 }
 
 /*
- * Executes a statement on the items that have that outcome, beginning with the
- * item of that number, if there are any.
+ * Fills in the keys of the items that have that outcome, beginning with the item of
+ * that number, as arrays; returns how many there are.
  */
-static uint64
-execute_on_items(const Bulk *bulk, const StatementForm *form, Outcome outcome, int first,
-				 Snapshot snapshot)
+static int
+fill_keys(const Bulk *bulk, Outcome outcome, int first, Datum *values)
 {
 	const Key  *key = &bulk->swap->governed->key;
 	Datum	   *keys = palloc_extended(Max(1, bulk->count) * key->ncolumns * sizeof(Datum),
 									   MCXT_ALLOC_HUGE);
 	int			count = 0;
-	SwapParameters values;
 
 	for (int i = first; i < bulk->count; i++)
 	{
@@ -142,9 +146,23 @@ execute_on_items(const Bulk *bulk, const StatementForm *form, Outcome outcome, i
 			memcpy(&keys[count++ * key->ncolumns], bulk->items[i].key,
 				   key->ncolumns * sizeof(Datum));
 	}
-	if (count == 0)
+	if (count > 0)
+		key_arrays(key, keys, count, values);
+	return count;
+}
+
+/*
+ * Executes a statement on the items that have that outcome, beginning with the
+ * item of that number, if there are any.
+ */
+static uint64
+execute_on_items(const Bulk *bulk, const StatementForm *form, Outcome outcome, int first,
+				 Snapshot snapshot)
+{
+	SwapParameters values;
+
+	if (fill_keys(bulk, outcome, first, values) == 0)
 		return 0;
-	key_arrays(key, keys, count, values);
 	if (form->parameters[1] != '\0')
 		fill_states(bulk->swap, values);
 	return governed_execute(bulk->swap->governed, form, InvalidOid, values, NULL, snapshot);
@@ -158,10 +176,12 @@ static void
 update_items(Bulk *bulk)
 {
 	Swap	   *swap = bulk->swap;
+	SwapParameters values;
 	uint64		updated;
 
-	count_fates(swap->governed);
-	updated = execute_on_items(bulk, update_form(swap), bulk->target, 0, InvalidSnapshot);
+	if (fill_keys(bulk, bulk->target, 0, values) == 0)
+		return;
+	updated = execute_update(swap, values);
 	if (updated > 0)
 		check_stored_where(swap, updated);
 	for (uint64 i = 0; i < updated; i++)
@@ -431,7 +451,8 @@ settle_bulk(Bulk *bulk)
 /*
  * Swaps the remaining rows one by one, in the order of their keys: above
  * READ COMMITTED, a single row that has changed since the snapshot fails
- * the statement for all; and Citus locks no rows of several shards in one.
+ * the statement for all; so does, where fated rows may be deleted, a key whose
+ * fate an earlier row has got; and Citus locks no rows of several shards in one.
  */
 static void
 swap_one_by_one(Bulk *bulk)
@@ -459,7 +480,8 @@ make_bulk_swap(Bulk *bulk)
 {
 	ErrorData  *conflict;
 
-	if (is_distributed(bulk->swap->governed->relid))
+	if (is_distributed(bulk->swap->governed->relid) ||
+		(bulk->swap->is_fate && !bulk->swap->governed->options.keep_rows))
 	{
 		swap_one_by_one(bulk);
 		return;
@@ -490,6 +512,7 @@ void
 swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Key  *key = &swap->governed->key;
 	Bulk		bulk = {swap};
 
 	collect_items(&bulk, keys, count);
@@ -497,16 +520,72 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 	make_bulk_swap(&bulk);
 	for (int i = 0; i < count; i++)
 	{
-		BulkItem   *item = find_item(&bulk, &keys[i]);
-		Datum		values[3] = {keys[i]};
+		const Datum *given = &keys[i * key->ncolumns];
+		BulkItem   *item = find_item(&bulk, given);
+		Datum		values[3] = {0};
 		bool		nulls[3] = {false, false, item->current.state == NULL};
 
+		values[0] = swap->function->is_petition ? given[0] :
+			CStringGetTextDatum(key_text(key, given));
 		values[1] = CStringGetTextDatum(outcome_names[item->outcome]);
 		if (item->current.state != NULL)
 			values[2] = CStringGetTextDatum(item->current.state);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		if (item->outcome == ASSIGNED)
-			item->outcome = ALREADY_FATED;
+			item->outcome = swap->is_fate ? ALREADY_FATED : CONCURRENT_MODIFICATION;
 	}
 	SPI_finish();
+}
+
+#define SWAP_LOCKED(changes) \
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
+	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE)" \
+	" UPDATE {table} AS {row} SET {state} = $3" changes \
+	" FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
+
+static const StatementForm swap_rows = {SWAP_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm swap_rows_and_more = {SWAP_LOCKED("{changes}"), "Kssj", ON_TABLE | FIRES_TRIGGERS};
+
+static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, &swap_rows_and_more, &try_subject_function};
+
+/*
+ * compare_and_swap_many(subject, keys, expected_state, new_state, changes, reason,
+ * state_column) returns an outcome for each key.
+ */
+Datum
+compare_and_swap_many(PG_FUNCTION_ARGS)
+{
+	Swap		swap = {&many_function};
+	ArrayType  *array;
+	Datum	   *elements;
+	bool	   *nulls;
+	Datum	   *keys;
+	int			count;
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	PreventCommandIfReadOnly(many_function.name);
+	check_not_null(fcinfo, 1, "keys");
+	InitMaterializedSRF(fcinfo, 0);
+	swap.relation = open_subject(fcinfo);
+	read_subject_arguments(&swap, fcinfo);
+	array = PG_GETARG_ARRAYTYPE_P(1);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls,
+					  &count);
+	keys = palloc_extended(Max(1, count) * swap.governed->key.ncolumns * sizeof(Datum),
+						   MCXT_ALLOC_HUGE);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"keys\" must not contain nulls")));
+		convert_key(&swap.governed->key, ARR_ELEMTYPE(array), elements[i],
+					&keys[i * swap.governed->key.ncolumns]);
+	}
+	swap_many(&swap, fcinfo, keys, count);
+	table_close(swap.relation, NoLock);
+	return (Datum) 0;
 }

@@ -97,10 +97,16 @@ typedef struct Before
 	Oid			relid;			/* the topmost one, of a partitioned table */
 	bool		counts;			/* false: its ledger is somebody else's */
 	Oid			owner;
-	Oid			ledger;
-	char	   *guard;			/* what its guard says */
+	List	   *guards;			/* KnownGuards */
 	List	   *problems;		/* Problems */
 } Before;
+
+/* A guard of a table, and the ledger that it names, if there is one */
+typedef struct KnownGuard
+{
+	GuardTrigger *guard;
+	Oid			ledger;
+} KnownGuard;
 
 /*
  * A command that is running, between its two event triggers; in the top
@@ -335,10 +341,9 @@ static Oid
 governed_root(Relation relation)
 {
 	Oid			root = topmost_table(RelationGetRelid(relation));
-	GuardTrigger guard;
 
 	/* a governed table that was made a partition of another is its own */
-	return root == RelationGetRelid(relation) || read_guard_names(root, &guard) ?
+	return root == RelationGetRelid(relation) || read_guard_names(root) != NIL ?
 		root : RelationGetRelid(relation);
 }
 
@@ -355,20 +360,50 @@ governed_tables_of(Relation relation, const Event *event)
 }
 
 /*
- * Returns what the guard of a table says as one text, and the OID of the ledger
- * that it names, if there is one.  NULL and InvalidOid: it has no guard.
+ * Returns the guards of a table, and the ledgers that they name.
  */
-static char *
-guard_text(Relation relation, Oid *ledger)
+static List *
+known_guards(Relation relation)
 {
-	GuardTrigger guard;
+	List	   *known = NIL;
+	ListCell   *cell;
 
-	*ledger = InvalidOid;
-	if (!read_guard(relation, &guard))
-		return NULL;
-	*ledger = get_relname_relid(guard.ledger, RelationGetNamespace(relation));
-	return psprintf("%s\n%s\n%s\n%s\n%s", name_list(guard.key_columns), guard.state_column,
-					guard.ledger, guard.graph, guard.options);
+	foreach(cell, read_guards(relation))
+	{
+		KnownGuard *guard = palloc(sizeof(KnownGuard));
+
+		guard->guard = lfirst(cell);
+		guard->ledger = get_relname_relid(guard->guard->ledger, RelationGetNamespace(relation));
+		known = lappend(known, guard);
+	}
+	return known;
+}
+
+/*
+ * Returns the guard of that name among others, or NULL.
+ */
+static const KnownGuard *
+guard_named(const List *guards, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, guards)
+	{
+		if (strcmp(((KnownGuard *) lfirst(cell))->guard->name, name) == 0)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+/*
+ * Returns whether two guards say the same.
+ */
+static bool
+is_same_guard(const GuardTrigger *a, const GuardTrigger *b)
+{
+	return strcmp(a->key_list, b->key_list) == 0 &&
+		strcmp(a->state_column, b->state_column) == 0 && strcmp(a->ledger, b->ledger) == 0 &&
+		strcmp(a->graph, b->graph) == 0 && strcmp(a->options, b->options) == 0;
 }
 
 /* ----------------------------------------------------------------------
@@ -412,7 +447,7 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 	before->relid = relid;
 	before->counts = counts;
 	before->owner = relation->rd_rel->relowner;
-	before->guard = guard_text(relation, &before->ledger);
+	before->guards = known_guards(relation);
 	before->problems = problems_for_ddl(relation, list_make1_oid(named));
 	event->watch->befores = lappend(event->watch->befores, before);
 	MemoryContextSwitchTo(caller);
@@ -645,12 +680,15 @@ check_index_kept(Oid index, const Event *event)
 		return;
 	foreach(cell, governed_tables_of(relation, event))
 	{
-		GuardTrigger guard;
+		List	   *guards = read_guard_names(lfirst_oid(cell));
 		List	   *columns;
 
-		if (!read_guard_names(lfirst_oid(cell), &guard))
+		if (guards == NIL)
 			continue;
-		columns = has_guard(relation) ? guard.key_columns : record_key_names(guard.key_columns);
+		/* all lifecycles have the same key */
+		columns = ((GuardTrigger *) linitial(guards))->key_columns;
+		if (!has_guard(relation))
+			columns = record_key_names(columns);
 		if (has_key_index(relation, columns, InvalidOid) &&
 			!has_key_index(relation, columns, index))
 			report_protected_relation(relation,
@@ -755,15 +793,15 @@ was_there(const Before *before, const Problem *problem)
  * without his knowing: for another one, raises PF006.
  */
 static void
-let_ledger_follow(Relation relation, const Before *before, const Event *event)
+let_ledger_follow(Relation relation, const Before *before, Oid ledger_oid, const Event *event)
 {
 	Oid			owner = relation->rd_rel->relowner;
 	Relation	ledger;
 	bool		follows;
 
-	if (before->owner == owner || !OidIsValid(before->ledger) ||
-		relation_owner(before->ledger) != before->owner ||
-		(ledger = try_relation_open(before->ledger, AccessExclusiveLock)) == NULL)
+	if (before->owner == owner || !OidIsValid(ledger_oid) ||
+		relation_owner(ledger_oid) != before->owner ||
+		(ledger = try_relation_open(ledger_oid, AccessExclusiveLock)) == NULL)
 		return;
 	follows = ledger->rd_rel->relkind == RELKIND_RELATION && is_ledger(ledger) &&
 		tables_using(ledger, RelationGetRelid(relation), event) == NIL;
@@ -774,7 +812,7 @@ let_ledger_follow(Relation relation, const Before *before, const Event *event)
 	relation_close(ledger, NoLock);
 	if (!follows)
 		return;
-	ATExecChangeOwner(before->ledger, owner, true, AccessExclusiveLock);
+	ATExecChangeOwner(ledger_oid, owner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
 }
 
@@ -784,21 +822,20 @@ let_ledger_follow(Relation relation, const Before *before, const Event *event)
  * that another table uses.
  */
 static void
-check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
+check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
 {
-	GuardTrigger guard;
 	Relation	ledger;
 	bool		is_on_shard;
 	List	   *users = NIL;
 	ListCell   *cell;
 
-	if (!OidIsValid(ledger_oid) || !read_guard(relation, &guard))
+	if (!OidIsValid(guard->ledger))
 		return;
-	(void) ledger_owner(ledger_oid, guard.ledger, RelationGetRelid(relation),
+	(void) ledger_owner(guard->ledger, guard->guard->ledger, RelationGetRelid(relation),
 						RelationGetRelationName(relation));
-	if ((ledger = look_at_relation(ledger_oid)) == NULL)
+	if ((ledger = look_at_relation(guard->ledger)) == NULL)
 		return;
-	is_on_shard = strcmp(find_trigger(relation, GUARD_TRIGGER)->tgname, GUARD_TRIGGER) != 0;
+	is_on_shard = shard_suffix(guard->guard->name) != NULL;
 	/* in a restore it is none yet, and no guard need be looked for */
 	if (is_ledger(ledger))
 		users = tables_using(ledger, RelationGetRelid(relation), event);
@@ -874,26 +911,41 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 	Relation	relation = look_at_relation(relid);
 	bool		is_trigger = IsA(event->command, CreateTrigStmt);
 	bool		creates_trigger = is_trigger && !((CreateTrigStmt *) event->command)->replace;
-	char	   *guard;
-	Oid			ledger;
+	List	   *guards;
+	ListCell   *cell;
 
 	if (relation == NULL)
 		return;
-	guard = guard_text(relation, &ledger);
-	if (before != NULL && before->ledger == ledger)
-		let_ledger_follow(relation, before, event);
-	if (is_trigger && (before == NULL || before->guard == NULL))
-		check_new_guard(relation, ledger, event);
-	if (before != NULL && before->guard != NULL &&
-		(guard == NULL || strcmp(guard, before->guard) != 0))
-		report_protected_relation(relation,
-								  "cannot alter the trigger that guards relation \"%s\"",
-								  "Call extend_lifecycle to add states and transitions, or ungovern.");
-	if (before != NULL && OidIsValid(before->ledger) && OidIsValid(ledger) &&
-		ledger != before->ledger)
-		report_protected_relation(relation,
-								  "cannot give governed relation \"%s\" another ledger",
-								  UNGOVERN_HINT);
+	guards = known_guards(relation);
+	if (is_trigger)
+	{
+		foreach(cell, guards)
+		{
+			const KnownGuard *guard = lfirst(cell);
+
+			if (before == NULL || guard_named(before->guards, guard->guard->name) == NULL)
+				check_new_guard(relation, guard, event);
+		}
+	}
+	if (before != NULL)
+	{
+		foreach(cell, before->guards)
+		{
+			const KnownGuard *former = lfirst(cell);
+			const KnownGuard *guard = guard_named(guards, former->guard->name);
+
+			if (guard == NULL || !is_same_guard(guard->guard, former->guard))
+				report_protected_relation(relation,
+										  "cannot alter the trigger that guards relation \"%s\"",
+										  "Call extend_lifecycle to add states and transitions, or ungovern.");
+			if (OidIsValid(former->ledger) && OidIsValid(guard->ledger) &&
+				guard->ledger != former->ledger)
+				report_protected_relation(relation,
+										  "cannot give governed relation \"%s\" another ledger",
+										  UNGOVERN_HINT);
+			let_ledger_follow(relation, before, former->ledger, event);
+		}
+	}
 	check_problems(relation, before, touched_oids, creates_trigger, event);
 	RelationClose(relation);
 }
@@ -914,7 +966,8 @@ has_own_name(const Trigger *trigger, Relation relation)
 	const Trigger *found;
 
 	if (is_own_function(trigger->tgfoid, "guard_fate"))
-		name = GUARD_TRIGGER;
+		return is_guard_of(trigger->tgname, trigger->tgnargs > 1 ? trigger->tgargs[1] : "",
+						   RelationGetRelationName(relation));
 	else if (is_own_function(trigger->tgfoid, "guard_truncate"))
 		name = TRUNCATE_TRIGGER;
 	else if (is_own_function(trigger->tgfoid, "guard_ledger"))
@@ -987,25 +1040,27 @@ static void
 check_columns(Relation relation, Oid altered, const Event *event)
 {
 	Oid			type = relation->rd_rel->reloftype;
-	GuardTrigger guard;
+	ListCell   *cell;
 
 	if (altered != RelationGetRelid(relation) &&
 		!list_member_oid(partition_ancestors(RelationGetRelid(relation)), altered) &&
 		!(OidIsValid(type) && get_typ_typrelid(type) == altered))
 		return;
-	if (read_guard(relation, &guard))
+	foreach(cell, read_guards(relation))
 	{
-		bool		rewritten = rewrites_column(event->command, guard.state_column);
-		ListCell   *cell;
+		const GuardTrigger *guard = lfirst(cell);
+		bool		rewritten = rewrites_column(event->command, guard->state_column);
+		ListCell   *key;
 
-		foreach(cell, guard.key_columns)
-			rewritten = rewritten || rewrites_column(event->command, lfirst(cell));
+		foreach(key, guard->key_columns)
+			rewritten = rewritten || rewrites_column(event->command, lfirst(key));
 		if (rewritten)
 			report_protected_relation(relation,
 									  "cannot alter the type of the key or state column of governed relation \"%s\"",
 									  UNGOVERN_HINT);
 	}
-	else if (is_ledger(relation) && tables_using(relation, InvalidOid, event) != NIL)
+	if (!has_guard(relation) && is_ledger(relation) &&
+		tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot alter the type of a column of ledger \"%s\"",
 								  UNGOVERN_HINT);
@@ -1148,33 +1203,37 @@ altered_objects(Oid classid)
 static void
 check_type_column(Oid relid, AttrNumber attno, bool is_label)
 {
-	GuardTrigger guard;
 	char	   *column = get_attname(relid, attno, true);
-	Oid			ledger;
 	StringInfoData detail;
+	ListCell   *cell;
 
-	if (column == NULL || !read_guard_names(relid, &guard))
+	if (column == NULL)
 		return;
-	ledger = get_relname_relid(guard.ledger, get_rel_namespace(relid));
-	if (!OidIsValid(ledger) || relation_owner(ledger) != relation_owner(relid) ||
-		!(has_name(guard.key_columns, column) ||
-		  (is_label && strcmp(column, guard.state_column) == 0)))
-		return;
-	detail_begin(&detail);
-	detail_text(&detail, "relation",
-				quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-										   get_rel_name(relid)));
-	detail_text(&detail, "column", column);
-	ereport(ERROR,
-			(errcode(ERRCODE_FATE_PROTECTED),
-			 is_label ?
-			 errmsg("cannot rename a value of an enum that governed relation \"%s\" knows its keys or states by",
-					get_rel_name(relid)) :
-			 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
-					get_rel_name(relid)),
-			 errdetail_internal("%s", detail_end(&detail)),
-			 errhint("%s", has_name(guard.key_columns, column) ? UNGOVERN_HINT :
-					 "Add a value, and extend the lifecycle, instead.")));
+	foreach(cell, read_guard_names(relid))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+		Oid			ledger = get_relname_relid(guard->ledger, get_rel_namespace(relid));
+
+		if (!OidIsValid(ledger) || relation_owner(ledger) != relation_owner(relid) ||
+			!(has_name(guard->key_columns, column) ||
+			  (is_label && strcmp(column, guard->state_column) == 0)))
+			continue;
+		detail_begin(&detail);
+		detail_text(&detail, "relation",
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+											   get_rel_name(relid)));
+		detail_text(&detail, "column", column);
+		ereport(ERROR,
+				(errcode(ERRCODE_FATE_PROTECTED),
+				 is_label ?
+				 errmsg("cannot rename a value of an enum that governed relation \"%s\" knows its keys or states by",
+						get_rel_name(relid)) :
+				 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
+						get_rel_name(relid)),
+				 errdetail_internal("%s", detail_end(&detail)),
+				 errhint("%s", has_name(guard->key_columns, column) ? UNGOVERN_HINT :
+						 "Add a value, and extend the lifecycle, instead.")));
+	}
 }
 
 /*
@@ -1310,8 +1369,7 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 
 	if (relation == NULL)
 		return;
-	if (is_trigger_name(trigger, GUARD_TRIGGER, table) ||
-		is_trigger_name(trigger, TRUNCATE_TRIGGER, table))
+	if (has_guard_name(trigger) || is_trigger_name(trigger, TRUNCATE_TRIGGER, table))
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
@@ -1355,7 +1413,6 @@ static void
 check_lost_column(Oid relid, const char *column, const Event *event)
 {
 	Relation	relation;
-	GuardTrigger guard;
 	List	   *users = NIL;
 	ListCell   *cell;
 
@@ -1364,18 +1421,24 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 		return;
 	if (!is_unsound_bystander(relation, event))
 	{
-		if (read_guard(relation, &guard) &&
-			(has_name(guard.key_columns, column) || strcmp(column, guard.state_column) == 0))
-			report_protected_relation(relation,
-									  "cannot drop the key or state column of governed relation \"%s\"",
-									  UNGOVERN_HINT);
+		foreach(cell, read_guards(relation))
+		{
+			const GuardTrigger *guard = lfirst(cell);
+
+			if (has_name(guard->key_columns, column) || strcmp(column, guard->state_column) == 0)
+				report_protected_relation(relation,
+										  "cannot drop the key or state column of governed relation \"%s\"",
+										  UNGOVERN_HINT);
+		}
 		if (is_ledger(relation))
 			users = tables_using(relation, InvalidOid, event);
 		foreach(cell, users)
 		{
+			List	   *guards = read_guard_names(lfirst_oid(cell));
+
 			if (is_ledger_column(column) ||
-				(read_guard_names(lfirst_oid(cell), &guard) &&
-				 has_name(record_key_names(guard.key_columns), column)))
+				(guards != NIL &&
+				 has_name(record_key_names(((GuardTrigger *) linitial(guards))->key_columns), column)))
 				report_protected_relation(relation,
 										  "cannot drop a column of ledger \"%s\"",
 										  UNGOVERN_HINT);

@@ -299,6 +299,23 @@ report_invalid_transition(const Refusal *refusal)
 }
 
 /*
+ * Raises PF003: a row is inserted in a state in which none begins.
+ */
+void
+report_not_initial(const Refusal *refusal)
+{
+	StringInfoData allowed;
+
+	initStringInfo(&allowed);
+	for (int i = 0; i < refusal->nallowed; i++)
+		appendStringInfo(&allowed, "%s\"%s\"", i > 0 ? ", " : "", refusal->allowed[i]);
+	report_refusal(refusal, ERRCODE_INVALID_STATE_TRANSITION,
+				   errmsg("row of relation \"%s\" cannot be inserted in state \"%s\"",
+						  RelationGetRelationName(refusal->relation), refusal->new_state),
+				   errhint("Rows begin in one of the states: %s.", allowed.data));
+}
+
+/*
  * Raises PF003: the state is one that the lifecycle allows, but no fate.
  */
 void
@@ -384,6 +401,15 @@ check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+/*
+ * Returns an argument of type name; NULL if it is null.
+ */
+char *
+get_name_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(argument)));
 }
 
 /*

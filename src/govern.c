@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -67,16 +68,38 @@ refuse_problems(const List *problems, Relation relation)
 }
 
 /*
- * Raises 42710 for a relation that is governed already.
+ * Raises 42710 for a state column of a relation that is governed already, and 22023 for
+ * a key that is not the one of the relation's other lifecycles.
  */
 static void
-check_not_governed(Relation relation)
+check_other_guards(Relation relation, const GuardTrigger *wanted, const List *guards)
 {
-	if (find_trigger(relation, GUARD_TRIGGER) != NULL && !relation->rd_rel->relispartition)
+	bool		same = guards == NIL && has_guard(relation);
+	ListCell   *cell;
+
+	foreach(cell, guards)
+		same = same || strcmp(((GuardTrigger *) lfirst(cell))->state_column, wanted->state_column) == 0;
+	if (same && !relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("relation \"%s\" is already governed", RelationGetRelationName(relation)),
+				 guards == NIL || list_length(guards) == 1 ?
+				 errmsg("relation \"%s\" is already governed", RelationGetRelationName(relation)) :
+				 errmsg("column \"%s\" of relation \"%s\" is already governed",
+						wanted->state_column, RelationGetRelationName(relation)),
 				 errhint("Use extend_lifecycle to add states and transitions, or ungovern first.")));
+	if (guards != NIL && !relation->rd_rel->relispartition)
+	{
+		const GuardTrigger *other = linitial(guards);
+
+		if (strcmp(name_list(other->key_columns), name_list(wanted->key_columns)) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("relation \"%s\" is governed by another key already",
+							RelationGetRelationName(relation)),
+					 errhint("All lifecycles of a table have the same key: %s.",
+							 name_list(other->key_columns)),
+					 errtable(relation)));
+	}
 }
 
 /*
@@ -170,14 +193,19 @@ default_key(Relation relation)
  */
 
 /*
- * Does the guard of another table write into the ledger of that name in the
- * relation's schema?  That of another owner does not count: it could not.
+ * Does the guard of another table, or of another lifecycle of this one, write into the
+ * ledger of that name in the relation's schema?  That of another owner does not count: it could not.
  */
 static bool
 is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 {
 	ListCell   *cell;
 
+	foreach(cell, read_guards(relation))
+	{
+		if (strcmp(((GuardTrigger *) lfirst(cell))->ledger, ledger) == 0)
+			return true;
+	}
 	foreach(cell, tables_naming_ledger(guard_fate, RelationGetNamespace(relation), ledger))
 	{
 		if (lfirst_oid(cell) != RelationGetRelid(relation) &&
@@ -241,70 +269,80 @@ check_existing_ledger(Oid existing, const char *name, Relation relation, List *k
 }
 
 /*
- * Is an existing relation a ledger that was created for a table of that name?
+ * Is an existing relation a ledger that was created for a table of that name, and for
+ * that state column (NULL: for the first lifecycle)?
  */
 static bool
-is_ledger_of(Oid existing, Relation relation)
+is_ledger_of(Oid existing, Relation relation, const char *state_column)
 {
-	const char *table = RelationGetRelationName(relation);
-	const char *subject;
+	char	   *column;
+	char	   *subject;
 	Relation	ledger;
 
 	if (!is_own_table(existing, relation))
 		return false;
 	ledger = open_relation(existing, AccessShareLock);
-	subject = is_ledger(ledger) ? ledger_subject(ledger) : NULL;
+	subject = is_ledger(ledger) ? ledger_subject(ledger, &column) : NULL;
 	relation_close(ledger, AccessShareLock);
-	return subject != NULL && strcmp(subject, table) == 0;
+	return subject != NULL && strcmp(subject, RelationGetRelationName(relation)) == 0 &&
+		(state_column == NULL ? column == NULL :
+		 column != NULL && strcmp(column, state_column) == 0);
 }
 
 /*
- * Returns the name of a table's ledger, <table>_fates, and whether it is there
- * already, to be taken over.  A name that is too long is shortened as the
- * server does it for constraints, with a number where another relation has
- * the shortened name; then the ledger's trigger says whose it is (*shortened),
- * and one that does not say so is another's.
+ * Raises 55000 for a ledger, by whose name it is a table's, but which says that it is
+ * another one's.
+ */
+static void
+check_not_anothers(Oid existing, const char *name, Relation relation)
+{
+	Relation	ledger = open_relation(existing, AccessShareLock);
+	char	   *column;
+	char	   *subject = is_ledger(ledger) ? ledger_subject(ledger, &column) : NULL;
+
+	relation_close(ledger, AccessShareLock);
+	if (subject != NULL &&
+		(column != NULL || strcmp(subject, RelationGetRelationName(relation)) != 0))
+		refuse_ledger(name, relation,
+					  psprintf("it is the ledger of relation \"%s\"", subject), TAKEN_HINT);
+}
+
+/*
+ * Returns the name of the ledger of a table's lifecycle, <table>_fates or, of another
+ * one than the first, <table>_<state column>_fates, and whether it is there already, to
+ * be taken over.  A name that is too long is shortened as the server does it for
+ * constraints, with a number where another relation has the name; then, and for all but
+ * the first lifecycle, the ledger's trigger says whose it is (*says_whose), and one that
+ * does not say so is another's.
  */
 static char *
-choose_ledger(Relation relation, List *key_columns, Oid guard_fate, bool *exists,
-			  bool *shortened)
+choose_ledger(Relation relation, const GuardTrigger *guard, Oid guard_fate, bool *exists,
+			  bool *says_whose)
 {
 	const char *table = RelationGetRelationName(relation);
+	bool		is_first = strcmp(guard->name, GUARD_TRIGGER) == 0;
+	const char *column = is_first ? NULL : guard->state_column;
 
-	*shortened = strlen(table) + strlen("_fates") >= NAMEDATALEN;
+	*says_whose = !is_first || strlen(table) + strlen("_fates") >= NAMEDATALEN;
 	for (int number = 0;; number++)
 	{
 		const char *label = number == 0 ? "fates" : psprintf("fates%d", number);
-		char	   *name = makeObjectName(table, NULL, label);
+		char	   *name = makeObjectName(table, column, label);
 		Oid			existing = get_relname_relid(name, RelationGetNamespace(relation));
 
 		CHECK_FOR_INTERRUPTS();
 		*exists = OidIsValid(existing);
 		if (!*exists)
 			return name;
-		if (*shortened &&
-			(!is_ledger_of(existing, relation) || is_used_by_other(relation, name, guard_fate)))
+		if (*says_whose &&
+			(!is_ledger_of(existing, relation, column) ||
+			 is_used_by_other(relation, name, guard_fate)))
 			continue;
-		check_existing_ledger(existing, name, relation, key_columns, guard_fate);
+		check_existing_ledger(existing, name, relation, guard->key_columns, guard_fate);
+		if (!*says_whose)
+			check_not_anothers(existing, name, relation);
 		return name;
 	}
-}
-
-/*
- * Raises 55000 for a table that is distributed already and has no distributed ledger:
- * one that govern begins here would be out of its shards' reach.
- */
-static void
-check_ledger_distributed(Relation relation, const char *ledger)
-{
-	if (is_distributed(RelationGetRelid(relation)) &&
-		!is_distributed(get_relname_relid(ledger, RelationGetNamespace(relation))))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("distributed relation \"%s\" has no distributed ledger",
-						RelationGetRelationName(relation)),
-				 errhint("Create \"%s\" and distribute it first, colocated with the table: docs/citus.md has the statements. Or undistribute the table, govern it, and distribute both.",
-						 ledger)));
 }
 
 /* ----------------------------------------------------------------------
@@ -369,9 +407,10 @@ create_trigger(Oid relid, const char *name, const char *events, const char *leve
 	get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
 
 	execute_ddl_anywhere(psprintf("CREATE %sTRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s",
-								  replace ? "OR REPLACE " : "", name, events, table, level,
-								  quote_identifier(schema), call));
-	execute_ddl_anywhere(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+								  replace ? "OR REPLACE " : "", quote_identifier(name), events,
+								  table, level, quote_identifier(schema), call));
+	execute_ddl_anywhere(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table,
+								  quote_identifier(name)));
 }
 
 /*
@@ -380,7 +419,8 @@ create_trigger(Oid relid, const char *name, const char *events, const char *leve
 static void
 create_guard(Oid relid, const char *schema, const GuardTrigger *guard)
 {
-	create_trigger(relid, GUARD_TRIGGER, "AFTER INSERT OR UPDATE OR DELETE", "ROW", schema,
+	create_trigger(relid, guard->name, "AFTER INSERT OR UPDATE OR DELETE",
+				   "ROW", schema,
 				   psprintf("guard_fate(%s, %s, %s, %s%s%s)",
 							quote_literal_cstr(name_list(guard->key_columns)),
 							quote_literal_cstr(guard->state_column),
@@ -392,15 +432,14 @@ create_guard(Oid relid, const char *schema, const GuardTrigger *guard)
 }
 
 /*
- * Creates or replaces the triggers of a ledger; subject is the name of the table
- * where the ledger's does not say it, else NULL.
+ * Creates or replaces the triggers of a ledger; whose is what it says of whose ledger it
+ * is, arguments in SQL, or "".
  */
 static void
-create_ledger_guards(Oid ledger, const char *schema, const char *subject)
+create_ledger_guards(Oid ledger, const char *schema, const char *whose)
 {
 	create_trigger(ledger, LEDGER_TRIGGER, "BEFORE UPDATE OR DELETE", "ROW", schema,
-				   subject == NULL ? "guard_ledger()" :
-				   psprintf("guard_ledger(%s)", quote_literal_cstr(subject)));
+				   psprintf("guard_ledger(%s)", whose));
 	create_trigger(ledger, LEDGER_TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_ledger()");
 }
@@ -528,67 +567,113 @@ take_over_partition(Relation partition)
 {
 	Relation	root = open_relation(topmost_table(RelationGetRelid(partition)), AccessShareLock);
 	Identity	caller = become_owner(root);
-	Governed   *governed;
+	ListCell   *cell;
 
 	SPI_connect();
-	governed = get_governed(partition);
-	(void) check_sound(governed, partition);
-	take_over_rows(governed);
+	foreach(cell, read_guards(partition))
+	{
+		Governed   *governed = get_governed_by(partition, ((GuardTrigger *) lfirst(cell))->oid);
+
+		(void) check_sound(governed, partition);
+		take_over_rows(governed);
+	}
 	SPI_finish();
 	become_caller_again(caller);
 	relation_close(root, AccessShareLock);
 }
 
 /*
- * Governs a table that the caller owns, with our functions in that schema; returns
- * its ledger.  Holds a lock that keeps writers out until the transaction ends.
+ * Raises 55000 for a table that is distributed already and has no distributed ledger:
+ * one that govern begins here would be out of its shards' reach.
+ */
+static void
+check_ledger_distributed(Relation relation, const char *ledger)
+{
+	if (is_distributed(RelationGetRelid(relation)) &&
+		!is_distributed(get_relname_relid(ledger, RelationGetNamespace(relation))))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("distributed relation \"%s\" has no distributed ledger",
+						RelationGetRelationName(relation)),
+				 errhint("Create \"%s\" and distribute it first, colocated with the table: docs/citus.md has the statements. Or undistribute the table, govern it, and distribute both.",
+						 ledger)));
+}
+
+/*
+ * Returns the trigger's arguments in SQL by which a ledger says whose it is.
+ */
+static char *
+whose_ledger(Relation relation, const GuardTrigger *guard)
+{
+	char	   *table = quote_literal_cstr(RelationGetRelationName(relation));
+
+	return strcmp(guard->name, GUARD_TRIGGER) == 0 ? table :
+		psprintf("%s, %s", table, quote_literal_cstr(guard->state_column));
+}
+
+/*
+ * Governs a table that the caller owns, with our functions in that schema, by key_column
+ * (NULL: the primary key); returns its ledger.  Holds a lock that keeps writers out until
+ * the transaction ends.
  */
 Oid
 govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
-				const char *state_column)
+				const char *state_column, const Options *options)
 {
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
-	GuardTrigger wanted = {.state_column = pstrdup(state_column),.options = "{}"};
+	GuardTrigger wanted = {.state_column = pstrdup(state_column)};
+	List	   *guards = read_guards(relation);
+	Lifecycle  *lifecycle = lifecycle_parse(graph);
+	const char *whose = "";
 	Oid			ledger;
-	const char *subject = NULL;
 	Governed   *governed;
 	bool		exists;
-	bool		shortened;
+	bool		says_whose;
 	ListCell   *cell;
 
-	(void) lifecycle_parse(graph);
-	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
 	check_no_shard(relation);
-	check_not_governed(relation);
-	wanted.key_columns = key_column == NULL ? default_key(relation) : list_make1(pstrdup(key_column));
+	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
+	wanted.options = write_options(options);
+	wanted.name = find_trigger(relation, GUARD_TRIGGER) == NULL ? GUARD_TRIGGER : guard_name(state_column);
+	if (key_column != NULL)
+		wanted.key_columns = list_make1(pstrdup(key_column));
+	else
+		wanted.key_columns = guards != NIL ? ((GuardTrigger *) linitial(guards))->key_columns :
+			default_key(relation);
+	check_other_guards(relation, &wanted, guards);
+	foreach(cell, options->initial_states)
+	{
+		if (lifecycle_find_name(lifecycle, lfirst(cell)) == NO_STATE)
+			report_unknown_state(lifecycle, RelationGetRelationName(relation), lfirst(cell));
+	}
 	foreach(cell, wanted.key_columns)
 		hold_column_type(relation, lfirst(cell));
 	hold_column_type(relation, state_column);
 	refuse_problems(table_problems(relation, &wanted), relation);
 	check_no_events(relation);
 
-	wanted.ledger = choose_ledger(relation, wanted.key_columns, own_function(schema, "guard_fate"),
-								  &exists, &shortened);
+	wanted.ledger = choose_ledger(relation, &wanted, own_function(schema, "guard_fate"), &exists,
+								  &says_whose);
 	check_ledger_distributed(relation, wanted.ledger);
 	SPI_connect();
 	if (!exists)
 		create_ledger(relation, &wanted);
 	ledger = get_relname_relid(wanted.ledger, namespace);
-	if (shortened)
-		subject = pstrdup(RelationGetRelationName(relation));
+	if (says_whose)
+		whose = whose_ledger(relation, &wanted);
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(relation, NoLock);
 
-	create_ledger_guards(ledger, schema, subject);
+	create_ledger_guards(ledger, schema, whose);
 	create_guard(relid, schema, &wanted);
 	create_trigger(relid, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
 	relation = table_open(relid, NoLock);
-	governed = get_governed(relation);
+	governed = get_governed(relation, state_column);
 	(void) check_sound(governed, relation);
-	if (exists)
+	if (exists && options->keep_rows)
 		check_leftover(governed);
 	take_over_rows(governed);
 	table_close(relation, NoLock);
@@ -599,19 +684,51 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 }
 
 /*
- * govern(relation, lifecycle, key_column, state_column) returns the ledger.
+ * Returns the names in an argument that is an array of texts, or NIL if it is null;
+ * raises 22004 for a null among them.
+ */
+static List *
+names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	ArrayType  *array;
+	Datum	   *elements;
+	int			count;
+	List	   *names = NIL;
+
+	if (PG_ARGISNULL(argument))
+		return NIL;
+	array = PG_GETARG_ARRAYTYPE_P(argument);
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not contain nulls", name)));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		names = lappend(names, TextDatumGetCString(elements[i]));
+	return names;
+}
+
+/*
+ * govern(relation, lifecycle, key_column, state_column, initial_states, keep_rows)
+ * returns the ledger.
  */
 Datum
 govern(PG_FUNCTION_ARGS)
 {
+	Options		options = {0};
+
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "lifecycle");
 	check_not_null(fcinfo, 3, "state_column");
+	check_not_null(fcinfo, 5, "keep_rows");
 	PreventCommandIfReadOnly("govern()");
 
+	options.any_initial = PG_ARGISNULL(4);
+	options.initial_states = names_argument(fcinfo, 4, "initial_states");
+	options.keep_rows = PG_GETARG_BOOL(5);
 	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
-								  PG_ARGISNULL(2) ? NULL : NameStr(*PG_GETARG_NAME(2)),
-								  NameStr(*PG_GETARG_NAME(3))));
+								  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),
+								  &options));
 }
 
 /*
@@ -619,14 +736,17 @@ govern(PG_FUNCTION_ARGS)
  * name by which govern would find it: a new one would be begun.
  */
 static void
-notice_other_name(Oid relid, const char *ledger)
+notice_other_name(Oid relid, const GuardTrigger *guard)
 {
 	Relation	relation = table_open(relid, NoLock);
-	char	   *name = makeObjectName(RelationGetRelationName(relation), NULL, "fates");
+	const char *column = strcmp(guard->name, GUARD_TRIGGER) == 0 ? NULL : guard->state_column;
+	const char *ledger = guard->ledger;
+	char	   *name = makeObjectName(RelationGetRelationName(relation), column, "fates");
 	Oid			existing = get_relname_relid(ledger, RelationGetNamespace(relation));
 	bool		found;
 
-	found = strcmp(ledger, name) == 0 || !OidIsValid(existing) || is_ledger_of(existing, relation);
+	found = strcmp(ledger, name) == 0 || !OidIsValid(existing) ||
+		is_ledger_of(existing, relation, column);
 	table_close(relation, NoLock);
 	if (!found)
 		ereport(NOTICE,
@@ -637,8 +757,8 @@ notice_other_name(Oid relid, const char *ledger)
 }
 
 /*
- * ungovern(relation): drops the table's triggers; the ledger stays, with its
- * own.
+ * ungovern(relation, state_column): drops the triggers of a lifecycle, or of the only
+ * one; the ledger stays, with its own.
  */
 Datum
 ungovern(PG_FUNCTION_ARGS)
@@ -646,8 +766,8 @@ ungovern(PG_FUNCTION_ARGS)
 	Relation	relation;
 	Identity	caller;
 	char	   *table;
-	GuardTrigger guard;
-	bool		known;
+	List	   *guards;
+	GuardTrigger *guard;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("ungovern()");
@@ -658,30 +778,34 @@ ungovern(PG_FUNCTION_ARGS)
 	check_no_shard(relation);
 	check_no_events(relation);
 	caller = become_owner(relation);
-	known = read_guard(relation, &guard);
+	guards = read_guards(relation);
+	guard = choose_guard(guards, get_name_argument(fcinfo, 1), relation);
 	table = quoted_name(RelationGetRelid(relation));
 	relation_close(relation, NoLock);
 
 	SPI_connect();
-	execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
-	execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
+	execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
+								  quote_identifier(guard == NULL ? GUARD_TRIGGER : guard->name), table));
+	if (list_length(guards) <= 1)
+		execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
-	if (known)
-		notice_other_name(PG_GETARG_OID(0), guard.ledger);
+	if (guard != NULL)
+		notice_other_name(PG_GETARG_OID(0), guard);
 
 	become_caller_again(caller);
 	PG_RETURN_VOID();
 }
 
 /*
- * extend_lifecycle(relation, transitions) replaces the guard of a table and
+ * extend_lifecycle(relation, transitions, state_column) replaces the guard of a table and
  * returns the whole lifecycle as it is then.  The lock waits for running
  * assignments and keeps others out until the transaction ends.
  */
 Datum
 extend_lifecycle(PG_FUNCTION_ARGS)
 {
-	GuardTrigger wanted = {0};
+	GuardTrigger wanted;
+	GuardTrigger *guard;
 	Governed   *governed;
 	Relation	relation;
 	Identity	caller;
@@ -697,16 +821,13 @@ extend_lifecycle(PG_FUNCTION_ARGS)
 	check_governed_root(relation);
 
 	caller = become_owner(relation);
-	governed = get_governed(relation);
+	governed = get_governed(relation, get_name_argument(fcinfo, 2));
+	guard = read_guard(relation, governed->guard);
 	check_readable(governed, relation);
 	hold_column_type(relation, governed->state.name);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	extended = lifecycle_to_jsonb(lifecycle_extend(DatumGetJsonbP(graph), PG_GETARG_JSONB_P(1)));
-	for (int i = 0; i < governed->key.ncolumns; i++)
-		wanted.key_columns = lappend(wanted.key_columns, governed->key.columns[i].name);
-	wanted.options = governed->options;
-	wanted.state_column = governed->state.name;
-	wanted.ledger = governed->ledger;
+	wanted = *guard;
 	wanted.graph = JsonbToCString(NULL, &extended->root, VARSIZE(extended));
 	refuse_problems(table_problems(relation, &wanted), relation);
 	check_no_events(relation);

@@ -13,8 +13,10 @@
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
+#include "options.h"
+
 extern Oid	govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
-							const char *state_column);
+							const char *state_column, const Options *options);
 extern void take_over_partition(Relation partition);
 
 #endif							/* PETITION_CAS_GOVERN_H */

@@ -54,7 +54,7 @@
 
 typedef struct GovernedEntry
 {
-	Oid			relid;			/* hash key */
+	Oid			guard;			/* hash key: the trigger */
 	Governed   *governed;
 } GovernedEntry;
 
@@ -189,7 +189,7 @@ shrink_cache(void)
 	qsort(all, count, sizeof(Governed *), compare_last_used);
 	for (int i = 0; i < count - MAX_GOVERNED; i++)
 	{
-		hash_search(governed_cache, &all[i]->relid, HASH_REMOVE, NULL);
+		hash_search(governed_cache, &all[i]->guard, HASH_REMOVE, NULL);
 		MemoryContextDelete(all[i]->context);
 	}
 	pfree(all);
@@ -324,6 +324,7 @@ read_governed(Relation relation, const GuardTrigger *guard)
 	governed->judgement = AllocSetContextCreate(context, "petition_cas judgement",
 												ALLOCSET_SMALL_SIZES);
 	governed->relid = RelationGetRelid(relation);
+	governed->guard = guard->oid;
 	governed->ancestors = partition_ancestors(governed->relid);
 	governed->root = governed->ancestors == NIL ? governed->relid : llast_oid(governed->ancestors);
 	governed->is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
@@ -341,7 +342,13 @@ read_governed(Relation relation, const GuardTrigger *guard)
 	governed->readable &= read_state_column(&governed->state, relation, guard->state_column);
 
 	governed->graph = pstrdup(guard->graph);
-	governed->options = pstrdup(guard->options);
+	governed->options_text = pstrdup(guard->options);
+	if (!read_options(guard->options, &governed->options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" of relation \"%s\" has options that govern() does not write",
+						guard->name, RelationGetRelationName(relation)),
+				 errhint("Guard triggers are created by govern().")));
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	governed->lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
 
@@ -359,7 +366,7 @@ add_governed(Relation relation, const GuardTrigger *guard)
 	Governed   *governed = read_governed(relation, guard);
 	GovernedEntry *entry;
 
-	entry = hash_search(governed_cache, &governed->relid, HASH_ENTER, NULL);
+	entry = hash_search(governed_cache, &governed->guard, HASH_ENTER, NULL);
 	entry->governed = governed;
 	MemoryContextSetParent(governed->context, CacheMemoryContext);
 
@@ -369,22 +376,42 @@ add_governed(Relation relation, const GuardTrigger *guard)
 }
 
 /*
- * Returns the cached Governed of a relation if it may still be used; takes it
- * out of the cache if not.
+ * Returns the cached Governed of a relation, by its guard trigger, if it may still be
+ * used; takes it out of the cache if not.
  */
 static Governed *
-cached_governed(Relation relation)
+cached_governed(Relation relation, Oid guard)
 {
-	Oid			relid = RelationGetRelid(relation);
-	GovernedEntry *entry = hash_search(governed_cache, &relid, HASH_FIND, NULL);
+	GovernedEntry *entry = hash_search(governed_cache, &guard, HASH_FIND, NULL);
 
 	if (entry == NULL)
 		return NULL;
-	if (entry->governed->valid && names_are_current(entry->governed, relation))
+	if (entry->governed->valid && entry->governed->relid == RelationGetRelid(relation) &&
+		names_are_current(entry->governed, relation))
 		return entry->governed;
 	dlist_push_tail(&replaced, &entry->governed->node);
-	hash_search(governed_cache, &relid, HASH_REMOVE, NULL);
+	hash_search(governed_cache, &guard, HASH_REMOVE, NULL);
 	return NULL;
+}
+
+/*
+ * Returns what governs a relation by that guard trigger, or NULL.
+ */
+static Governed *
+governed_by(Relation relation, Oid trigger)
+{
+	Governed   *governed = cached_governed(relation, trigger);
+	GuardTrigger *guard;
+
+	if (governed == NULL)
+	{
+		guard = read_guard(relation, trigger);
+		if (guard == NULL)
+			return NULL;
+		governed = add_governed(relation, guard);
+	}
+	governed->last_used = ++governed_clock;
+	return governed;
 }
 
 /*
@@ -395,31 +422,13 @@ check_guard_arguments(Relation relation)
 {
 	const Trigger *trigger = find_trigger(relation, GUARD_TRIGGER);
 
-	if (!is_guard_nargs(trigger->tgnargs))
+	if (trigger != NULL && !is_guard_nargs(trigger->tgnargs))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("trigger \"%s\" of relation \"%s\" has %d arguments instead of 4 or 5",
 						GUARD_TRIGGER, RelationGetRelationName(relation),
 						trigger->tgnargs),
 				 errhint("Guard triggers are created by govern().")));
-}
-
-/*
- * Returns what governs a relation, or NULL.
- */
-static Governed *
-find_governed(Relation relation)
-{
-	Governed   *governed = cached_governed(relation);
-	GuardTrigger guard;
-
-	if (governed != NULL)
-		return governed;
-	if (read_guard(relation, &guard))
-		return add_governed(relation, &guard);
-	if (has_guard(relation))
-		check_guard_arguments(relation);
-	return NULL;
 }
 
 /*
@@ -437,18 +446,45 @@ report_not_governed(Relation relation)
 }
 
 /*
- * Returns what governs a relation, which is open and locked, until the
- * transaction ends.  Raises 55000 if nothing does.
+ * Returns what governs a relation by a guard trigger that is firing; see get_governed.
  */
 Governed *
-get_governed(Relation relation)
+get_governed_by(Relation relation, Oid trigger)
 {
-	Governed   *governed = find_governed(relation);
+	Governed   *governed = governed_by(relation, trigger);
 
 	if (governed == NULL)
+	{
+		check_guard_arguments(relation);
 		report_not_governed(relation);
-	governed->last_used = ++governed_clock;
+	}
 	return governed;
+}
+
+/*
+ * Returns what governs a state column of a relation, which is open and locked, until
+ * the transaction ends; or, without a state column, its only lifecycle.  Raises 55000
+ * if nothing does, and 22023 if there are several, or none of that column.
+ */
+Governed *
+get_governed(Relation relation, const char *state_column)
+{
+	Oid			guard = only_guard(relation);
+	Governed   *governed = OidIsValid(guard) ? governed_by(relation, guard) : NULL;
+	GuardTrigger *chosen;
+
+	/* the way of most tables, without reading what is known */
+	if (governed != NULL &&
+		(state_column == NULL || strcmp(governed->state.name, state_column) == 0))
+		return governed;
+	chosen = choose_guard(read_guards(relation), state_column, relation);
+	if (chosen == NULL)
+	{
+		if (has_guard(relation))
+			check_guard_arguments(relation);
+		report_not_governed(relation);
+	}
+	return get_governed_by(relation, chosen->oid);
 }
 
 /* ----------------------------------------------------------------------
@@ -575,7 +611,8 @@ row_alias(const Governed *governed)
  * Appends what stands in braces in the text of a statement.
  */
 static void
-append_name(StringInfo query, const Governed *governed, const StatementForm *form, const char *name)
+append_name(StringInfo query, const Governed *governed, const StatementForm *form,
+			const char *changes, const char *name)
 {
 	const Key  *key = form->flags & ON_LEDGER ? &governed->ledger_key : &governed->key;
 
@@ -617,6 +654,8 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
 		for (int i = 1; i <= key->ncolumns; i++)
 			appendStringInfo(query, "%spg_catalog.unnest($%d)", i > 1 ? ", " : "", i);
 	}
+	else if (strcmp(name, "changes") == 0)
+		appendStringInfoString(query, changes);
 	else if (strcmp(name, "state") == 0)
 		appendStringInfoString(query, quote_identifier(governed->state.name));
 	else if (strcmp(name, "state = $2") == 0)
@@ -629,7 +668,7 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
  * Writes the text of a statement for a table, in the current memory context.
  */
 static const char *
-write_statement(const Governed *governed, const StatementForm *form)
+write_statement(const Governed *governed, const StatementForm *form, const char *changes)
 {
 	StringInfoData query;
 
@@ -643,7 +682,7 @@ write_statement(const Governed *governed, const StatementForm *form)
 		if (*next == '{')
 		{
 			length = strcspn(next, "}");
-			append_name(&query, governed, form, pnstrdup(next + 1, length - 1));
+			append_name(&query, governed, form, changes, pnstrdup(next + 1, length - 1));
 			next += length + 1;
 		}
 		else if (*next == '$')
@@ -686,6 +725,9 @@ parameter_types(const Governed *governed, const char *parameters, int *count)
 			case 's':
 				types[(*count)++] = state_parameter(&governed->state);
 				break;
+			case 'j':
+				types[(*count)++] = JSONBOID;
+				break;
 			case 't':
 				types[(*count)++] = TEXTOID;
 				break;
@@ -716,13 +758,37 @@ known_statement(Governed *governed, const StatementForm *form)
 	caller = MemoryContextSwitchTo(governed->context);
 	known = palloc0(sizeof(KnownStatement));
 	known->form = form;
-	known->statement.sql = write_statement(governed, form);
+	known->statement.sql = write_statement(governed, form, "");
 	known->statement.types = parameter_types(governed, form->parameters,
 											 &known->statement.nparameters);
 	statement_hash(&known->statement);
 	governed->statements = lappend(governed->statements, known);
 	MemoryContextSwitchTo(caller);
 	return &known->statement;
+}
+
+/*
+ * Executes a statement of that form; see governed_execute.
+ */
+static uint64
+execute_form(Governed *governed, Statement *statement, const StatementForm *form, Oid ledger,
+			 Datum *values, const char *nulls, Snapshot snapshot)
+{
+	Oid			user;
+	int			security;
+	uint64		count;
+
+	statement->relid = form->flags & ON_LEDGER ? ledger : governed->relid;
+	GetUserIdAndSecContext(&user, &security);
+	if (form->flags & (AS_TABLE_OWNER | AS_LEDGER_OWNER))
+		SetUserIdAndSecContext(form->flags & AS_TABLE_OWNER ? relation_owner(governed->relid) :
+							   ledger_owner(ledger, governed->ledger, governed->root,
+											governed->relation),
+							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	count = execute_kept(statement, values, nulls, snapshot,
+						 (form->flags & FIRES_TRIGGERS) != 0);
+	SetUserIdAndSecContext(user, security);
+	return count;
 }
 
 /*
@@ -741,20 +807,21 @@ uint64
 governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datum *values,
 				 const char *nulls, Snapshot snapshot)
 {
-	Statement  *statement = known_statement(governed, form);
-	Oid			user;
-	int			security;
-	uint64		count;
+	return execute_form(governed, known_statement(governed, form), form, ledger, values, nulls,
+						snapshot);
+}
 
-	statement->relid = form->flags & ON_LEDGER ? ledger : governed->relid;
-	GetUserIdAndSecContext(&user, &security);
-	if (form->flags & (AS_TABLE_OWNER | AS_LEDGER_OWNER))
-		SetUserIdAndSecContext(form->flags & AS_TABLE_OWNER ? relation_owner(governed->relid) :
-							   ledger_owner(ledger, governed->ledger, governed->root,
-											governed->relation),
-							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	count = execute_kept(statement, values, nulls, snapshot,
-						 (form->flags & FIRES_TRIGGERS) != 0);
-	SetUserIdAndSecContext(user, security);
-	return count;
+/*
+ * Executes an UPDATE of a governed table that sets other columns, too, by that piece of
+ * SQL; see changes_sql.
+ */
+uint64
+governed_update(Governed *governed, const StatementForm *form, const char *changes, Datum *values)
+{
+	Statement	statement = {0};
+
+	statement.sql = write_statement(governed, form, changes);
+	statement.types = parameter_types(governed, form->parameters, &statement.nparameters);
+	statement_hash(&statement);
+	return execute_form(governed, &statement, form, InvalidOid, values, NULL, InvalidSnapshot);
 }

@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "key.h"
 #include "lifecycle.h"
+#include "options.h"
 #include "own_trigger.h"
 #include "state.h"
 #include "statement.h"
@@ -51,11 +52,12 @@
  *	{key = any $}	or, of {row}, one of those in the first parameters, which are arrays
  *	{keys}			the first parameters
  *	{unnested keys}	the keys in them
+ *	{changes}		what else is set; see governed_update
  *	{state}			the state column
  *	{state = $2}	the condition that it is the second parameter
  *
  * The parameters are a letter each: k for a key and K for arrays of keys, which
- * come first, s for a state, t for text, L for the columns of a ledger.  The text
+ * come first, s for a state, t for text, j for jsonb, L for the columns of a ledger.  The text
  * counts a key as one parameter.
  */
 typedef struct StatementForm
@@ -72,6 +74,7 @@ typedef struct StatementForm
 typedef struct Governed
 {
 	Oid			relid;
+	Oid			guard;			/* the trigger */
 	bool		valid;			/* false: replace it at the next use */
 	uint64		last_used;
 	MemoryContext context;
@@ -96,7 +99,8 @@ typedef struct Governed
 	char	   *graph;			/* the lifecycle as it is written in the
 								 * trigger */
 	Lifecycle  *lifecycle;
-	char	   *options;
+	char	   *options_text;
+	Options		options;
 
 	List	   *statements;		/* of KnownStatement, private to governed.c */
 
@@ -112,7 +116,8 @@ typedef struct Governed
 } Governed;
 
 extern void governed_init(void);
-extern Governed *get_governed(Relation relation);
+extern Governed *get_governed(Relation relation, const char *state_column);
+extern Governed *get_governed_by(Relation relation, Oid trigger);
 pg_noreturn extern void report_not_governed(Relation relation);
 pg_noreturn extern void report_unknown_state(const Lifecycle *lifecycle, const char *relation,
 											 const char *state);
@@ -130,5 +135,7 @@ extern const char *table_sql(const Governed *governed);
 extern const char *ledger_sql(const Governed *governed);
 extern uint64 governed_execute(Governed *governed, const StatementForm *form, Oid ledger,
 							   Datum *values, const char *nulls, Snapshot snapshot);
+extern uint64 governed_update(Governed *governed, const StatementForm *form, const char *changes,
+							  Datum *values);
 
 #endif							/* PETITION_CAS_GOVERNED_H */

@@ -252,6 +252,24 @@ check_new_state(const Governed *governed, Relation relation, const GuardedRow *r
 }
 
 /*
+ * Raises PF003 for a row that is inserted in a state that is not an initial one.
+ */
+pg_noreturn static void
+refuse_insert(const Governed *governed, Relation relation, const GuardedRow *row,
+			  const char *state)
+{
+	Refusal		refusal = make_refusal(governed, relation, row->key, NULL, state);
+	ListCell   *cell;
+
+	refusal.is_missing = true;
+	refusal.nallowed = 0;
+	refusal.allowed = palloc(list_length(governed->options.initial_states) * sizeof(char *));
+	foreach(cell, governed->options.initial_states)
+		refusal.allowed[refusal.nallowed++] = lfirst(cell);
+	report_not_initial(&refusal);
+}
+
+/*
  * Judges a row that was inserted: its state must be one of the lifecycle; if
  * that is a fate, it is recorded.
  */
@@ -264,6 +282,9 @@ judge_insert(Governed *governed, Relation relation, const GuardedRow *row)
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA)
 		return;
 	state = check_new_state(governed, relation, row);
+	if (!governed->options.any_initial &&
+		!has_name(governed->options.initial_states, governed->lifecycle->states[state].name))
+		refuse_insert(governed, relation, row, governed->lifecycle->states[state].name);
 	if (lifecycle_is_fate(governed->lifecycle, state))
 	{
 		Fates		fates = {row->key, 1, NULL, governed->lifecycle->states[state].name};
@@ -341,7 +362,8 @@ judge_delete(Governed *governed, Relation relation, const GuardedRow *row)
 {
 	int			state = find_row_state(governed, row);
 
-	if (state != NO_STATE && lifecycle_is_fate(governed->lifecycle, state))
+	if (governed->options.keep_rows && state != NO_STATE &&
+		lifecycle_is_fate(governed->lifecycle, state))
 		ereport(ERROR,
 				(errcode(ERRCODE_FATE_PROTECTED),
 				 errmsg("cannot delete a fated row of relation \"%s\"", governed->relation),
@@ -387,23 +409,22 @@ guard_fate(PG_FUNCTION_ARGS)
 	TriggerData *call = check_trigger_call(fcinfo, "guard_fate",
 										   TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
 	Relation	relation = call->tg_relation;
-	const Trigger *guard;
+	const Trigger *trigger = call->tg_trigger;
 	Governed   *governed;
 	GuardedRow	row;
 	GuardedRow	new_row;
 
-	/* one guard a table: what it says is known by the relation */
-	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0 &&
-		(guard = find_trigger(relation, GUARD_TRIGGER),
-		 guard == NULL || strcmp(call->tg_trigger->tgname, guard->tgname) != 0))
+	/* one guard a lifecycle, which is known by its name */
+	if (!is_guard_of(trigger->tgname, trigger->tgnargs > 1 ? trigger->tgargs[1] : "",
+					 RelationGetRelationName(relation)))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",
-						call->tg_trigger->tgname, RelationGetRelationName(relation),
+						trigger->tgname, RelationGetRelationName(relation),
 						GUARD_TRIGGER),
 				 errhint("Guard triggers are created by govern() and keep their name.")));
 
-	governed = get_governed(relation);
+	governed = get_governed_by(relation, trigger->tgoid);
 	check_readable(governed, relation);
 	read_row(governed, relation, call->tg_trigslot, &row);
 	if (TRIGGER_FIRED_BY_INSERT(call->tg_event))
@@ -428,11 +449,17 @@ Datum
 guard_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
+	ListCell   *cell;
 
-	if (has_guard(call->tg_relation) && has_ledger_rows(get_governed(call->tg_relation)))
-		report_protected_relation(call->tg_relation,
-								  "cannot truncate relation \"%s\", because rows of it are fated",
-								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
+	foreach(cell, read_guards(call->tg_relation))
+	{
+		GuardTrigger *guard = lfirst(cell);
+
+		if (has_ledger_rows(get_governed_by(call->tg_relation, guard->oid)))
+			report_protected_relation(call->tg_relation,
+									  "cannot truncate relation \"%s\", because rows of it are fated",
+									  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
+	}
 	return PointerGetDatum(NULL);
 }
 

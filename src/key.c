@@ -242,21 +242,30 @@ parse_key(const Key *key, const char *text, Datum *values)
 }
 
 /*
- * Reads a key that the caller gave as an argument of any type: a value of the key's
- * own type as it is, else by the text form that it has.
+ * Makes a key of a value of any type: one of the key's own type is it, another is read
+ * by the text form that it has.
+ */
+void
+convert_key(const Key *key, Oid type, Datum value, Datum *values)
+{
+	KeyColumn	given = {.type = getBaseType(type)};
+
+	if (given.type == TEXTOID)
+		parse_key(key, TextDatumGetCString(value), values);
+	else if (key->ncolumns == 1 && given.type == key->columns[0].type)
+		values[0] = value;
+	else
+		parse_key(key, column_text(&given, value), values);
+}
+
+/*
+ * Reads a key that the caller gave as an argument of any type.
  */
 void
 key_argument(const Key *key, FunctionCallInfo fcinfo, int argument, Datum *values)
 {
-	Oid			type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, argument));
-	KeyColumn	given = {.type = type};
-
-	if (type == TEXTOID)
-		parse_key(key, TextDatumGetCString(PG_GETARG_DATUM(argument)), values);
-	else if (key->ncolumns == 1 && type == key->columns[0].type)
-		values[0] = PG_GETARG_DATUM(argument);
-	else
-		parse_key(key, column_text(&given, PG_GETARG_DATUM(argument)), values);
+	convert_key(key, get_fn_expr_argtype(fcinfo->flinfo, argument), PG_GETARG_DATUM(argument),
+				values);
 }
 
 /*

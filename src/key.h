@@ -45,6 +45,7 @@ extern bool read_key(Key *key, Relation relation, List *columns);
 extern void key_of_row(const Key *key, Relation relation, TupleTableSlot *row, Datum *values);
 extern void key_of_result(const Key *key, HeapTuple row, TupleDesc desc, int first, Datum *values);
 extern void parse_key(const Key *key, const char *text, Datum *values);
+extern void convert_key(const Key *key, Oid type, Datum value, Datum *values);
 extern void key_argument(const Key *key, FunctionCallInfo fcinfo, int argument, Datum *values);
 extern char *key_text(const Key *key, const Datum *values);
 extern void copy_key(const Key *key, const Datum *from, Datum *to);

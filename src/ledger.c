@@ -242,6 +242,7 @@ create_ledger(Relation relation, const GuardTrigger *guard)
  */
 
 static Oid	counted_root = InvalidOid;
+static char counted_state[NAMEDATALEN] = "";	/* the state column */
 static int	counted_depth = 0;	/* of the triggers that are to see them */
 static uint64 seen_fates = 0;
 
@@ -265,8 +266,15 @@ void
 count_fates(const Governed *governed)
 {
 	counted_root = governed->root;
+	strlcpy(counted_state, governed->state.name, NAMEDATALEN);
 	counted_depth = trigger_depth() + 1;
 	seen_fates = 0;
+}
+
+static bool
+is_counted(const Governed *governed)
+{
+	return counted_root == governed->root && strcmp(counted_state, governed->state.name) == 0;
 }
 
 /*
@@ -276,7 +284,7 @@ count_fates(const Governed *governed)
 uint64
 counted_fates(const Governed *governed)
 {
-	return counted_root == governed->root ? seen_fates : 0;
+	return is_counted(governed) ? seen_fates : 0;
 }
 
 /*
@@ -285,7 +293,7 @@ counted_fates(const Governed *governed)
 static void
 count_fate(const Governed *governed)
 {
-	if (counted_root == governed->root && trigger_depth() == counted_depth)
+	if (is_counted(governed) && trigger_depth() == counted_depth)
 		seen_fates++;
 }
 
@@ -563,7 +571,8 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 
 		if (fate == NULL)
 			report_unrecorded(governed, relation);
-		done = strcmp(fate, fates->fate) == 0;
+		/* of a row that is gone, even the same fate is another's */
+		done = governed->options.keep_rows && strcmp(fate, fates->fate) == 0;
 		conflict->key = fates->keys;
 		conflict->fate = fate;
 	}
@@ -595,19 +604,21 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 static FateBatch *current_batch = NULL;
 
 /*
- * Is there, besides the guard, a trigger that fires after an UPDATE and is not
+ * Is there, besides guards, a trigger that fires after an UPDATE and is not
  * the server's own?  It could look at the ledger.
  */
 static bool
 has_other_after_trigger(Relation relation)
 {
-	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
+	/* a copy: the relation cache may rebuild its own at any catalog access */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+
+	for (int i = 0; i < triggers->numtriggers; i++)
 	{
-		const Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &triggers->triggers[i];
 
 		if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-			!trigger->tgisinternal &&
-			!is_trigger_name(trigger->tgname, GUARD_TRIGGER, RelationGetRelationName(relation)))
+			!trigger->tgisinternal && !is_own_function(trigger->tgfoid, "guard_fate"))
 			return true;
 	}
 	return false;
@@ -648,7 +659,7 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)))
 		return false;
 	batch->fates = *fates;
-	batch->relid = governed->relid;
+	batch->guard = governed->guard;
 	batch->subtransaction = GetCurrentSubTransactionId();
 	batch->trigger_depth = trigger_depth() + 1;
 	batch->capacity = capacity;
@@ -671,7 +682,7 @@ add_to_batch(const Governed *governed, const Datum *key, const char *from_state,
 	FateBatch  *batch = current_batch;
 	MemoryContext caller;
 
-	if (batch == NULL || batch->relid != governed->relid ||
+	if (batch == NULL || batch->guard != governed->guard ||
 		batch->fates.count == batch->capacity || !governed->judged || governed->problems != NIL ||
 		batch->trigger_depth != trigger_depth() ||
 		batch->subtransaction != GetCurrentSubTransactionId() ||

@@ -40,7 +40,7 @@ typedef struct LedgerConflict
 typedef struct FateBatch
 {
 	Fates		fates;
-	Oid			relid;
+	Oid			guard;			/* the trigger that notes them */
 	SubTransactionId subtransaction;
 	int			trigger_depth;	/* of the guards of the statement itself */
 	int			capacity;

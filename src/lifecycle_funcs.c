@@ -21,29 +21,29 @@ PG_FUNCTION_INFO_V1(is_fate);
 PG_FUNCTION_INFO_V1(lifecycle_diagram);
 
 /*
- * Returns the lifecycle of a governed relation, as written in its guard, in
- * the current memory context; raises 55000 if it has none.
+ * Returns the lifecycle of a governed relation and state column, as written in its
+ * guard, in the current memory context; raises 55000 if it has none.
  */
 static Jsonb *
-read_graph(Oid relid)
+read_graph(Oid relid, const char *state_column)
 {
 	Relation	relation = open_relation(relid, AccessShareLock);
-	GuardTrigger guard;
+	GuardTrigger *guard = choose_guard(read_guards(relation), state_column, relation);
 
-	if (!read_guard(relation, &guard))
+	if (guard == NULL)
 		report_not_governed(relation);
 	relation_close(relation, AccessShareLock);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(guard.graph)));
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->graph)));
 }
 
 /*
- * lifecycle(relation) returns the state graph of a governed relation.
+ * lifecycle(relation, state_column) returns the state graph of a governed relation.
  */
 Datum
 lifecycle(PG_FUNCTION_ARGS)
 {
 	check_not_null(fcinfo, 0, "relation");
-	PG_RETURN_JSONB_P(read_graph(PG_GETARG_OID(0)));
+	PG_RETURN_JSONB_P(read_graph(PG_GETARG_OID(0), get_name_argument(fcinfo, 1)));
 }
 
 /*
@@ -60,7 +60,7 @@ find_state_argument(FunctionCallInfo fcinfo, const char *name, Lifecycle **parse
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, name);
 	state = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	*parsed = lifecycle_parse(read_graph(PG_GETARG_OID(0)));
+	*parsed = lifecycle_parse(read_graph(PG_GETARG_OID(0), get_name_argument(fcinfo, 2)));
 	number = lifecycle_find_name(*parsed, state);
 	if (number == NO_STATE)
 		report_unknown_state(*parsed, get_rel_name(PG_GETARG_OID(0)), state);
@@ -68,7 +68,7 @@ find_state_argument(FunctionCallInfo fcinfo, const char *name, Lifecycle **parse
 }
 
 /*
- * allowed_transitions(relation, from_state) returns the states it leads to.
+ * allowed_transitions(relation, from_state, state_column) returns the states it leads to.
  */
 Datum
 allowed_transitions(PG_FUNCTION_ARGS)
@@ -82,7 +82,7 @@ allowed_transitions(PG_FUNCTION_ARGS)
 }
 
 /*
- * is_fate(relation, state): does nothing lead out of the state?
+ * is_fate(relation, state, state_column): does nothing lead out of the state?
  */
 Datum
 is_fate(PG_FUNCTION_ARGS)
@@ -94,11 +94,14 @@ is_fate(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifecycle_diagram(relation) returns a Mermaid stateDiagram-v2.
+ * lifecycle_diagram(relation, state_column) returns a Mermaid stateDiagram-v2.
  */
 Datum
 lifecycle_diagram(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *graph;
+
 	check_not_null(fcinfo, 0, "relation");
-	PG_RETURN_TEXT_P(cstring_to_text(lifecycle_draw(lifecycle_parse(read_graph(PG_GETARG_OID(0))))));
+	graph = read_graph(PG_GETARG_OID(0), get_name_argument(fcinfo, 1));
+	PG_RETURN_TEXT_P(cstring_to_text(lifecycle_draw(lifecycle_parse(graph))));
 }

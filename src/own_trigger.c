@@ -21,6 +21,7 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "commands/defrem.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -129,13 +130,86 @@ has_own_trigger(Relation relation, const char *name, const char *function)
 }
 
 /*
+ * Returns whether a trigger has the name of a guard of some lifecycle.
+ */
+bool
+has_guard_name(const char *trigger)
+{
+	return strncmp(trigger, GUARD_TRIGGER, strlen(GUARD_TRIGGER)) == 0;
+}
+
+/*
+ * Returns the name of the guard of a table's second or later lifecycle, by its state
+ * column.
+ */
+char *
+guard_name(const char *state_column)
+{
+	return makeObjectName(GUARD_TRIGGER, state_column, NULL);
+}
+
+/*
+ * Returns whether a guard, by its name, is the one of a lifecycle of a relation of
+ * that name; the first has no other name than GUARD_TRIGGER.
+ */
+bool
+is_guard_of(const char *trigger, const char *state_column, const char *relation)
+{
+	return is_trigger_name(trigger, GUARD_TRIGGER, relation) ||
+		is_trigger_name(trigger, guard_name(state_column), relation);
+}
+
+/*
+ * Returns the OID of the only trigger of a relation that has the name of a guard;
+ * InvalidOid if there is none, or several.
+ */
+Oid
+only_guard(Relation relation)
+{
+	Oid			found = InvalidOid;
+
+	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	{
+		if (!has_guard_name(relation->trigdesc->triggers[i].tgname))
+			continue;
+		if (OidIsValid(found))
+			return InvalidOid;
+		found = relation->trigdesc->triggers[i].tgoid;
+	}
+	return found;
+}
+
+/*
+ * Returns the OIDs of the functions of triggers that have the name of a guard.
+ */
+static List *
+guard_functions(Relation relation)
+{
+	List	   *functions = NIL;
+
+	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	{
+		if (has_guard_name(relation->trigdesc->triggers[i].tgname))
+			functions = lappend_oid(functions, relation->trigdesc->triggers[i].tgfoid);
+	}
+	return functions;
+}
+
+/*
  * Returns whether the relation has a guard trigger.  It is governed then,
  * whatever that says.
  */
 bool
 has_guard(Relation relation)
 {
-	return has_own_trigger(relation, GUARD_TRIGGER, "guard_fate");
+	ListCell   *cell;
+
+	foreach(cell, guard_functions(relation))
+	{
+		if (is_own_function(lfirst_oid(cell), "guard_fate"))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -190,27 +264,110 @@ has_name(const List *names, const char *name)
 }
 
 /*
- * Reads what the guard of a relation says, into memory of the current context;
- * returns false if it has none, or one with another number of arguments.  They
- * are copied before anything else is asked: the relation cache entry that they
- * are in may be rebuilt at any catalog access.
+ * Copies what a trigger says, into memory of the current context, without asking any
+ * catalog.  Returns NULL for one with another number of arguments than a guard has.
  */
-bool
-read_guard(Relation relation, GuardTrigger *guard)
+static GuardTrigger *
+copy_guard(const Trigger *trigger)
 {
-	const Trigger *trigger = find_trigger(relation, GUARD_TRIGGER);
-	char	   *key_columns;
-	Oid			function;
+	GuardTrigger *guard;
 
-	if (trigger == NULL || !is_guard_nargs(trigger->tgnargs))
-		return false;
-	function = trigger->tgfoid;
-	key_columns = pstrdup(trigger->tgargs[0]);
+	if (!has_guard_name(trigger->tgname) || !is_guard_nargs(trigger->tgnargs))
+		return NULL;
+	guard = palloc0(sizeof(GuardTrigger));
+	guard->oid = trigger->tgoid;
+	guard->function = trigger->tgfoid;
+	guard->name = pstrdup(trigger->tgname);
+	guard->key_list = pstrdup(trigger->tgargs[0]);
 	guard->state_column = pstrdup(trigger->tgargs[1]);
 	guard->ledger = pstrdup(trigger->tgargs[2]);
 	guard->graph = pstrdup(trigger->tgargs[3]);
 	guard->options = pstrdup(trigger->tgnargs == 5 ? trigger->tgargs[4] : "{}");
-	return is_own_function(function, "guard_fate") && read_names(key_columns, &guard->key_columns);
+	return guard;
+}
+
+/*
+ * Returns what the guards of a relation say, a GuardTrigger each, the first lifecycle
+ * first, in memory of the current context; those that have other arguments than a
+ * guard, or another name, are left out.  They are copied before anything else is
+ * asked: the relation cache entry that they are in may be rebuilt at any catalog
+ * access.
+ */
+List *
+read_guards(Relation relation)
+{
+	List	   *copies = NIL;
+	List	   *guards = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	{
+		GuardTrigger *copy = copy_guard(&relation->trigdesc->triggers[i]);
+
+		if (copy != NULL)
+			copies = lappend(copies, copy);
+	}
+	foreach(cell, copies)
+	{
+		GuardTrigger *guard = lfirst(cell);
+
+		if (is_own_function(guard->function, "guard_fate") &&
+			is_guard_of(guard->name, guard->state_column, RelationGetRelationName(relation)) &&
+			read_names(pstrdup(guard->key_list), &guard->key_columns))
+			guards = lappend(guards, guard);
+	}
+	return guards;
+}
+
+/*
+ * Returns what the guard says that is the trigger of that OID, or NULL; see
+ * read_guards.
+ */
+GuardTrigger *
+read_guard(Relation relation, Oid trigger)
+{
+	ListCell   *cell;
+
+	foreach(cell, read_guards(relation))
+	{
+		if (((GuardTrigger *) lfirst(cell))->oid == trigger)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+/*
+ * Returns the guard among others that a state column belongs to, or NULL.  Without
+ * a state column, the only one; raises 22023 if there are several.
+ */
+GuardTrigger *
+choose_guard(List *guards, const char *state_column, Relation relation)
+{
+	List	   *columns = NIL;
+	ListCell   *cell;
+
+	foreach(cell, guards)
+	{
+		GuardTrigger *guard = lfirst(cell);
+
+		columns = lappend(columns, guard->state_column);
+		if (state_column != NULL && strcmp(guard->state_column, state_column) == 0)
+			return guard;
+	}
+	if (guards == NIL || (state_column == NULL && list_length(guards) == 1))
+		return guards == NIL ? NULL : linitial(guards);
+	if (state_column == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("relation \"%s\" has several lifecycles", RelationGetRelationName(relation)),
+				 errhint("Name one by state_column, which is one of: %s.", name_list(columns)),
+				 errtable(relation)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("column \"%s\" of relation \"%s\" is not governed",
+					state_column, RelationGetRelationName(relation)),
+			 errhint("The state columns that are governed: %s.", name_list(columns)),
+			 errtable(relation)));
 }
 
 /* ----------------------------------------------------------------------
@@ -234,12 +391,12 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 	bool		isnull;
 	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
 	struct varlena *slice;
-	char	   *key_columns;
-	char	  **names[] = {&key_columns, &guard->state_column, &guard->ledger};
+	char	  **names[] = {&guard->key_list, &guard->state_column, &guard->ledger};
 	char	   *at;
 	char	   *end;
 
 	if (isnull || !is_guard_nargs(form->tgnargs) || OidIsValid(form->tgparentid) ||
+		!has_guard_name(NameStr(form->tgname)) ||
 		!is_own_function(form->tgfoid, "guard_fate"))
 		return false;
 	slice = PG_DETOAST_DATUM_SLICE(value, 0, (MAX_KEY_COLUMNS + lengthof(names)) * 2 * (NAMEDATALEN + 1));
@@ -254,49 +411,42 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 		*names[i] = pstrdup(at);
 		at = nul + 1;
 	}
+	guard->oid = form->oid;
+	guard->function = form->tgfoid;
+	guard->name = pstrdup(NameStr(form->tgname));
 	guard->graph = NULL;
 	guard->options = NULL;
-	return read_names(key_columns, &guard->key_columns);
+	return read_names(pstrdup(guard->key_list), &guard->key_columns);
 }
 
 /*
- * Reads the names that a guard of that name says; see read_guard_names.
+ * Returns the names that the guards of a relation say, a GuardTrigger each, read from
+ * the catalog, without opening the relation, as read_trigger_row does.
  */
-static bool
-read_guard_named(Oid relid, const char *name, GuardTrigger *guard)
-{
-	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	row;
-	bool		found = false;
-
-	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(name));
-	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 2, keys);
-	row = systable_getnext(scan);
-	if (HeapTupleIsValid(row))
-		found = read_trigger_row(row, RelationGetDescr(triggers), guard);
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	return found;
-}
-
-/*
- * Reads the names that the guard of a relation says from the catalog, without
- * opening the relation, as read_trigger_row does; returns false if there is
- * none.
- */
-bool
-read_guard_names(Oid relid, GuardTrigger *guard)
+List *
+read_guard_names(Oid relid)
 {
 	const char *relation = get_rel_name(relid);
-	const char *suffix = relation == NULL ? NULL : shard_suffix(relation);
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	List	   *guards = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
 
-	return read_guard_named(relid, GUARD_TRIGGER, guard) ||
-		(suffix != NULL && read_guard_named(relid, shard_name(GUARD_TRIGGER, suffix), guard));
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (relation != NULL && HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		GuardTrigger *guard = palloc0(sizeof(GuardTrigger));
+
+		if (read_trigger_row(row, RelationGetDescr(triggers), guard) &&
+			is_guard_of(guard->name, guard->state_column, relation))
+			guards = lappend(guards, guard);
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	return guards;
 }
 
 /*
@@ -320,9 +470,10 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
 		if (get_rel_namespace(relid) != namespace ||
-			strcmp(NameStr(((Form_pg_trigger) GETSTRUCT(row))->tgname), GUARD_TRIGGER) != 0 ||
 			!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
-			strcmp(guard.ledger, ledger) != 0)
+			strcmp(guard.ledger, ledger) != 0 ||
+			!(strcmp(guard.name, GUARD_TRIGGER) == 0 ||
+			  strcmp(guard.name, guard_name(guard.state_column)) == 0))
 			relid = InvalidOid;
 	}
 	systable_endscan(scan);
@@ -375,15 +526,21 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 
 /*
  * Returns the name of the table that a ledger was created for, in the current
- * memory context, where its own name, being shortened, does not say it: the
- * argument of its trigger then does.  NULL if that says nothing.
+ * memory context, where its own name does not say it: the arguments of its trigger then
+ * do.  NULL if they say nothing.  *state_column is that of a lifecycle that is not the
+ * table's first, else NULL.
  */
-const char *
-ledger_subject(Relation ledger)
+char *
+ledger_subject(Relation ledger, char **state_column)
 {
 	const Trigger *trigger = find_trigger(ledger, LEDGER_TRIGGER);
 
-	return trigger == NULL || trigger->tgnargs != 1 ? NULL : pstrdup(trigger->tgargs[0]);
+	*state_column = NULL;
+	if (trigger == NULL || trigger->tgnargs < 1 || trigger->tgnargs > 2)
+		return NULL;
+	if (trigger->tgnargs == 2)
+		*state_column = pstrdup(trigger->tgargs[1]);
+	return pstrdup(trigger->tgargs[0]);
 }
 
 /* ----------------------------------------------------------------------

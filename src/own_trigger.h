@@ -27,7 +27,11 @@
 /* What a guard trigger says, in the order of its arguments */
 typedef struct GuardTrigger
 {
-	List	   *key_columns;	/* names */
+	Oid			oid;			/* of the trigger */
+	Oid			function;
+	char	   *name;			/* of the trigger */
+	char	   *key_list;		/* the argument, */
+	List	   *key_columns;	/* and the names in it */
 	char	   *state_column;
 	char	   *ledger;
 	char	   *graph;			/* the lifecycle */
@@ -41,10 +45,16 @@ extern bool has_guard(Relation relation);
 extern bool is_ledger(Relation relation);
 extern char *name_list(const List *names);
 extern bool has_name(const List *names, const char *name);
-extern bool read_guard(Relation relation, GuardTrigger *guard);
-extern bool read_guard_names(Oid relid, GuardTrigger *guard);
+extern bool has_guard_name(const char *trigger);
+extern char *guard_name(const char *state_column);
+extern bool is_guard_of(const char *trigger, const char *state_column, const char *relation);
+extern Oid	only_guard(Relation relation);
+extern List *read_guards(Relation relation);
+extern GuardTrigger *read_guard(Relation relation, Oid trigger);
+extern GuardTrigger *choose_guard(List *guards, const char *state_column, Relation relation);
+extern List *read_guard_names(Oid relid);
 extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);
-extern const char *ledger_subject(Relation ledger);
+extern char *ledger_subject(Relation ledger, char **state_column);
 extern Oid	own_function(const char *schema, const char *function);
 extern char *own_schema(FunctionCallInfo fcinfo);
 

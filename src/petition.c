@@ -114,7 +114,7 @@ static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, 
 static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &assign_columns_with_reason};
 
 static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, &try_row_with_reason};
-static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, &assign_rows_with_reason, &try_function};
+static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, &assign_rows_with_reason, NULL, &try_function};
 
 /* ----------------------------------------------------------------------
  * The table
@@ -133,6 +133,7 @@ create_petitions(PG_FUNCTION_ARGS)
 {
 	List	   *path = fetch_search_path(false);
 	char	   *table;
+	Options		options = {.any_initial = true,.keep_rows = true};
 	Oid			relid;
 	Datum		graph;
 
@@ -149,7 +150,7 @@ create_petitions(PG_FUNCTION_ARGS)
 	SPI_finish();
 
 	relid = get_relname_relid(PETITION_TABLE, linitial_oid(path));
-	govern_relation(own_schema(fcinfo), relid, DatumGetJsonbP(graph), "id", "state");
+	govern_relation(own_schema(fcinfo), relid, DatumGetJsonbP(graph), "id", "state", &options);
 	PG_RETURN_OID(relid);
 }
 
@@ -171,7 +172,8 @@ open_petitions(Swap *swap)
 				 errmsg("relation \"%s\" does not exist", PETITION_TABLE),
 				 errhint("Call create_petitions(), or set the search_path to the schema that has it, on which you need USAGE.")));
 	swap->relation = table_open(relid, NoLock);
-	swap->governed = get_governed(swap->relation);
+	swap->governed = get_governed(swap->relation,
+								  OidIsValid(only_guard(swap->relation)) ? NULL : "state");
 	check_readable(swap->governed, swap->relation);
 	key = &swap->governed->key.columns[0];
 	if (swap->governed->key.ncolumns != 1 || key->type != UUIDOID || strcmp(key->name, "id") != 0 ||
@@ -268,7 +270,9 @@ swap_petition(FunctionCallInfo fcinfo, const SwapFunction *function)
 	if (function->form_row != NULL && !has_petition_columns(swap.relation))
 		swap.function = &assign_some;
 	swap.key[0] = PG_GETARG_DATUM(0);
-	read_states(&swap, fcinfo, 1, true);
+	read_states(&swap, fcinfo, 1);
+	if (!PG_ARGISNULL(3))
+		swap.reason = PG_GETARG_TEXT_PP(3);
 	return swap_one(&swap, fcinfo);
 }
 
@@ -313,7 +317,9 @@ assign_fates(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"submission_ids\" must not contain nulls")));
 	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &count);
-	read_states(&swap, fcinfo, 1, true);
+	read_states(&swap, fcinfo, 1);
+	if (!PG_ARGISNULL(3))
+		swap.reason = PG_GETARG_TEXT_PP(3);
 	swap_many(&swap, fcinfo, ids, count);
 	table_close(swap.relation, NoLock);
 	return (Datum) 0;

@@ -299,13 +299,15 @@ lifecycle_of_column(Relation source, const char *column)
 		return NULL;
 	PG_TRY();
 	{
-		GuardTrigger guard;
+		ListCell   *cell;
 
-		if (read_guard(source, &guard) && strcmp(guard.state_column, column) == 0)
+		foreach(cell, read_guards(source))
 		{
-			Datum		graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard.graph));
+			const GuardTrigger *guard = lfirst(cell);
 
-			lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
+			if (strcmp(guard->state_column, column) == 0)
+				lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																			   CStringGetDatum(guard->graph))));
 		}
 	}
 	PG_CATCH();

@@ -409,11 +409,11 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 }
 
 /*
- * Looks at a table (the topmost one, of a partitioned one) that is governed, or
- * is to be, as guard says; not at its triggers.
+ * Looks at what kind of relation it is (the topmost one, of a partitioned table);
+ * returns false if it is no table at all.
  */
-static void
-find_table_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+static bool
+find_kind_problems(Findings *findings, Relation relation)
 {
 	Oid			relid = RelationGetRelid(relation);
 	char		relkind = relation->rd_rel->relkind;
@@ -423,7 +423,7 @@ find_table_problems(Findings *findings, Relation relation, const GuardTrigger *g
 	{
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Govern the table below it.",
 					"it is not a table");
-		return;
+		return false;
 	}
 	if (IsSystemRelation(relation))
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a system catalog");
@@ -441,8 +441,7 @@ find_table_problems(Findings *findings, Relation relation, const GuardTrigger *g
 					"it is an inheritance parent or child");
 	if (is_ledger(relation))
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
-	find_key_problems(findings, relation, guard->key_columns);
-	find_state_problems(findings, relation, guard->state_column, guard->graph);
+	return true;
 }
 
 /*
@@ -453,7 +452,11 @@ table_problems(Relation relation, const GuardTrigger *guard)
 {
 	Findings	findings = {0};
 
-	find_table_problems(&findings, relation, guard);
+	if (find_kind_problems(&findings, relation))
+	{
+		find_key_problems(&findings, relation, guard->key_columns);
+		find_state_problems(&findings, relation, guard->state_column, guard->graph);
+	}
 	return findings.problems;
 }
 
@@ -463,11 +466,12 @@ table_problems(Relation relation, const GuardTrigger *guard)
  */
 
 /*
- * Looks at one of our triggers: it must be there, call our function, for the
- * given events and whatever the row or the columns are, and fire always.
+ * Looks at one of our triggers, which is of that kind: it must be there, call our
+ * function, for the given events and whatever the row or the columns are, and fire
+ * always.
  */
 static void
-find_trigger_problem(Findings *findings, Relation relation, const char *name)
+find_trigger_problem(Findings *findings, Relation relation, const char *name, const char *kind)
 {
 	static const struct
 	{
@@ -490,7 +494,7 @@ find_trigger_problem(Findings *findings, Relation relation, const char *name)
 	int			traits;
 	int			i = 0;
 
-	while (strcmp(wanted[i].name, name) != 0)
+	while (strcmp(wanted[i].name, kind) != 0)
 		i++;
 	if (trigger == NULL)
 	{
@@ -526,7 +530,7 @@ find_trigger_problem(Findings *findings, Relation relation, const char *name)
  * Looks at the guards of those of the partitions that are a table's.
  */
 static void
-find_partition_problems(Findings *findings, Relation relation)
+find_partition_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
 	ListCell   *cell;
 
@@ -539,7 +543,7 @@ find_partition_problems(Findings *findings, Relation relation)
 		if (!list_member_oid(partition_ancestors(lfirst_oid(cell)), RelationGetRelid(relation)) ||
 			(partition = look_at(findings, lfirst_oid(cell))) == NULL)
 			continue;
-		find_trigger_problem(findings, partition, GUARD_TRIGGER);
+		find_trigger_problem(findings, partition, guard->name, GUARD_TRIGGER);
 		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
 			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL,
 						"partition \"%s\" is a foreign table", RelationGetRelationName(partition));
@@ -705,8 +709,8 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 	find_misfits(findings, ledger, relation, guard->key_columns);
 	if (ledger->rd_rel->relkind == RELKIND_RELATION)
 	{
-		find_trigger_problem(findings, ledger, LEDGER_TRIGGER);
-		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER);
+		find_trigger_problem(findings, ledger, LEDGER_TRIGGER, LEDGER_TRIGGER);
+		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER, LEDGER_TRUNCATE_TRIGGER);
 		findings->before_trigger = ledger->trigdesc != NULL &&
 			ledger->trigdesc->trig_insert_before_row;
 		keys = key_indexes(ledger, record_key_names(guard->key_columns));
@@ -725,17 +729,53 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 }
 
 /*
- * Looks at all of a table that has a guard: the table, its triggers and those of
- * its partitions, and its ledger.  The table is the topmost one, of a
- * partitioned one; with a partition, of all partitions at that one alone.
+ * Looks at one lifecycle of a table: its columns, its guard, also that of partitions, and
+ * its ledger; with the first, at what the table has once.  See find_all_problems.
  */
 static void
-find_all_problems(Findings *findings, Relation relation, Relation partition)
+find_lifecycle_problems(Findings *findings, Relation relation, Relation partition,
+						const GuardTrigger *guard, bool is_first)
 {
-	GuardTrigger guard;
+	find_key_problems(findings, relation, guard->key_columns);
+	find_state_problems(findings, relation, guard->state_column, guard->graph);
+	/* where Citus creates a trigger on TRUNCATE, it leaves out the shards */
+	if (is_first && (find_trigger(relation, TRUNCATE_TRIGGER) != NULL ||
+					 !is_shard(RelationGetRelid(relation))))
+		find_trigger_problem(findings, relation, TRUNCATE_TRIGGER, TRUNCATE_TRIGGER);
+	find_trigger_problem(findings, partition == NULL ? relation : partition, guard->name,
+						 GUARD_TRIGGER);
+	find_partition_problems(findings, relation, guard);
+	find_ledger_problems(findings, relation, guard);
+}
 
-	if (!read_guard(relation, &guard))
+/*
+ * Looks at all of a table that has a guard: the table, its triggers and those of
+ * its partitions, and its ledgers; or, with a state column, at that lifecycle alone.
+ * The table is the topmost one, of a partitioned one; with a partition, of all
+ * partitions at that one alone.
+ */
+static void
+find_all_problems(Findings *findings, Relation relation, Relation partition,
+				  const char *state_column)
+{
+	bool		found = false;
+	ListCell   *cell;
+
+	find_kind_problems(findings, relation);
+	foreach(cell, read_guards(relation))
 	{
+		const GuardTrigger *guard = lfirst(cell);
+
+		if (state_column != NULL && strcmp(guard->state_column, state_column) != 0)
+			continue;
+		findings->about = RelationGetRelid(relation);
+		find_lifecycle_problems(findings, relation, partition, guard, !found);
+		found = true;
+	}
+	if (!found)
+	{
+		findings->problems = NIL;
+		findings->about = RelationGetRelid(relation);
 		if (partition == NULL)
 			add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, 0, NULL,
 						"trigger \"%s\" of relation \"%s\" is not the one that govern creates",
@@ -744,27 +784,20 @@ find_all_problems(Findings *findings, Relation relation, Relation partition)
 			add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, 0, NULL,
 						"relation \"%s\", which it is a partition of, is not governed",
 						RelationGetRelationName(relation));
-		return;
 	}
-	find_table_problems(findings, relation, &guard);
-	/* where Citus creates a trigger on TRUNCATE, it leaves out the shards */
-	if (find_trigger(relation, TRUNCATE_TRIGGER) != NULL || !is_shard(RelationGetRelid(relation)))
-		find_trigger_problem(findings, relation, TRUNCATE_TRIGGER);
-	find_trigger_problem(findings, partition == NULL ? relation : partition, GUARD_TRIGGER);
-	find_partition_problems(findings, relation);
-	find_ledger_problems(findings, relation, &guard);
 }
 
 /*
- * Returns the problems of a table that has a guard.
+ * Returns the problems of a table that has a guard; with a state column, of that
+ * lifecycle alone.
  */
 List *
-governed_problems(Relation relation)
+governed_problems(Relation relation, const char *state_column)
 {
 	Findings	findings = {0};
 
 	findings.partitions = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
-	find_all_problems(&findings, relation, NULL);
+	find_all_problems(&findings, relation, NULL, state_column);
 	return findings.problems;
 }
 
@@ -778,7 +811,7 @@ problems_for_ddl(Relation relation, const List *partitions)
 {
 	Findings	findings = {.unlocked = true,.partitions = partitions};
 
-	find_all_problems(&findings, relation, NULL);
+	find_all_problems(&findings, relation, NULL, NULL);
 	return findings.problems;
 }
 
@@ -983,24 +1016,29 @@ find_event_triggers(Findings *findings)
 }
 
 /*
- * Returns what is imprudent about a table that has a guard.
+ * Returns what is imprudent about a table that has a guard; with a state column, about
+ * that lifecycle alone.
  */
 List *
-imprudences(Relation relation)
+imprudences(Relation relation, const char *state_column)
 {
 	Findings	findings = {0};
-	GuardTrigger guard;
-	Relation	ledger;
+	ListCell   *cell;
 
 	find_event_triggers(&findings);
-	if (read_guard(relation, &guard) &&
-		(ledger = open_ledger(&findings, relation, guard.ledger)) != NULL)
+	foreach(cell, read_guards(relation))
 	{
+		const GuardTrigger *guard = lfirst(cell);
+		Relation	ledger;
+
+		if ((state_column != NULL && strcmp(guard->state_column, state_column) != 0) ||
+			(ledger = open_ledger(&findings, relation, guard->ledger)) == NULL)
+			continue;
 		if (ledger->rd_rel->relkind == RELKIND_RELATION)
 		{
 			find_all_rights(&findings, ledger);
 			find_user_triggers(&findings, ledger);
-			find_user_indexes(&findings, ledger, guard.key_columns);
+			find_user_indexes(&findings, ledger, guard->key_columns);
 		}
 		look_away(&findings, ledger);
 	}
@@ -1051,7 +1089,7 @@ judge_soundness(Governed *governed, Relation relation)
 	Findings	findings = {0};
 
 	if (governed->root == governed->relid)
-		find_all_problems(&findings, relation, NULL);
+		find_all_problems(&findings, relation, NULL, governed->state.name);
 	else
 	{
 		Relation	root = look_at(&findings, governed->root);
@@ -1061,7 +1099,7 @@ judge_soundness(Governed *governed, Relation relation)
 						"the table that it is a partition of is gone");
 		else
 		{
-			find_all_problems(&findings, root, relation);
+			find_all_problems(&findings, root, relation, governed->state.name);
 			look_away(&findings, root);
 		}
 	}
@@ -1123,7 +1161,7 @@ check_partitions(Governed *governed, Relation relation)
 	List	   *texts = NIL;
 	ListCell   *cell;
 
-	foreach(cell, governed_problems(relation))
+	foreach(cell, governed_problems(relation, governed->state.name))
 		texts = lappend(texts, ((Problem *) lfirst(cell))->text);
 	if (texts != NIL)
 		report_unsound(relation, texts);

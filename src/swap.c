@@ -55,16 +55,20 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "changes.h"
 #include "errors.h"
+#include "identity.h"
 #include "ledger.h"
 #include "soundness.h"
 #include "swap.h"
 
 PG_FUNCTION_INFO_V1(compare_and_swap);
 PG_FUNCTION_INFO_V1(try_compare_and_swap);
+PG_FUNCTION_INFO_V1(try_compare_and_swap_relation);
 
 const char *const outcome_names[] = {
 	"assigned", "not_found", "already_fated", "concurrent_modification", "invalid_transition"
@@ -80,9 +84,21 @@ static const StatementForm swap_row = {
 	"kss", ON_TABLE | FIRES_TRIGGERS
 };
 
+static const StatementForm swap_row_and_more = {
+	"UPDATE {table} AS {row} SET {state} = $3{changes}"
+	" WHERE {key = $} AND {state = $2} RETURNING {state}, {row}",
+	"kssj", ON_TABLE | FIRES_TRIGGERS
+};
+
 static const StatementForm try_row = {
 	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}",
 	"kss", ON_TABLE | FIRES_TRIGGERS
+};
+
+static const StatementForm try_row_and_more = {
+	"UPDATE {table} AS {row} SET {state} = $3{changes}"
+	" WHERE {key = $} AND {state = $2} RETURNING {state}",
+	"kssj", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_state = {
@@ -108,8 +124,8 @@ static const StatementForm lock_row = {
 
 static Datum form_subject(Datum row, FunctionCallInfo fcinfo);
 
-static const SwapFunction swap_function = {"compare_and_swap()", false, form_subject, &swap_row};
-static const SwapFunction try_function = {"try_compare_and_swap()", false, NULL, &try_row};
+static const SwapFunction swap_function = {"compare_and_swap()", false, form_subject, &swap_row, NULL, &swap_row_and_more};
+const SwapFunction try_subject_function = {"try_compare_and_swap()", false, NULL, &try_row, NULL, &try_row_and_more};
 
 /* ----------------------------------------------------------------------
  * Arguments
@@ -132,20 +148,17 @@ find_named_state(const Swap *swap, const char *state)
 }
 
 /*
- * Takes the states, and where there is one the reason, from the arguments that
- * follow the key, the first of which has that number, and looks the states up.
+ * Takes the states from two arguments, the first of which has that number, and looks
+ * them up.
  */
 void
-read_states(Swap *swap, FunctionCallInfo fcinfo, int first, bool has_reason)
+read_states(Swap *swap, FunctionCallInfo fcinfo, int first)
 {
 	int			from;
 	int			to;
 
 	swap->expected_state = get_text_argument(fcinfo, first, "expected_state");
 	swap->new_state = get_text_argument(fcinfo, first + 1, "new_state");
-	if (has_reason && !PG_ARGISNULL(first + 2))
-		swap->reason = PG_GETARG_TEXT_PP(first + 2);
-
 	from = find_named_state(swap, swap->expected_state);
 	to = find_named_state(swap, swap->new_state);
 	swap->is_fate = lifecycle_is_fate(swap->governed->lifecycle, to);
@@ -153,19 +166,27 @@ read_states(Swap *swap, FunctionCallInfo fcinfo, int first, bool has_reason)
 		(!swap->function->is_petition || swap->is_fate);
 }
 
+/*
+ * Takes the other columns to set from an argument, if that is not null.
+ */
+static void
+read_changes(Swap *swap, FunctionCallInfo fcinfo, int argument)
+{
+	Jsonb	   *changes;
+
+	if (PG_ARGISNULL(argument))
+		return;
+	changes = PG_GETARG_JSONB_P(argument);
+	swap->changes_sql = changes_sql(swap->governed, swap->relation, changes);
+	swap->changes = JsonbPGetDatum(changes);
+	if (swap->changes_sql[0] == '\0')
+		swap->changes_sql = NULL;
+}
+
 /* ----------------------------------------------------------------------
  * The UPDATE
  * ----------------------------------------------------------------------
  */
-
-/*
- * Returns the statement that makes the swap.
- */
-const StatementForm *
-update_form(const Swap *swap)
-{
-	return swap->reason != NULL ? swap->function->update_with_reason : swap->function->update;
-}
 
 /*
  * Fills in the parameters of a statement that follow the key.
@@ -176,7 +197,39 @@ fill_states(const Swap *swap, Datum *values)
 	values += swap->governed->key.ncolumns;
 	values[0] = state_datum(&swap->governed->state, swap->expected_state);
 	values[1] = state_datum(&swap->governed->state, swap->new_state);
-	values[2] = PointerGetDatum(swap->reason);
+	values[2] = swap->changes_sql != NULL ? swap->changes : PointerGetDatum(swap->reason);
+}
+
+/*
+ * Executes the UPDATE of a swap, of which values has the key; returns how many rows
+ * it updated.  While it runs, a reason is the one that guards record.
+ */
+uint64
+execute_update(const Swap *swap, Datum *values)
+{
+	const SwapFunction *function = swap->function;
+	uint64		updated;
+	int			level = 0;
+
+	fill_states(swap, values);
+	count_fates(swap->governed);
+	if (swap->reason != NULL)
+	{
+		level = NewGUCNestLevel();
+		(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
+	if (swap->changes_sql != NULL)
+		updated = governed_update(swap->governed, function->update_with_changes,
+								  swap->changes_sql, values);
+	else
+		updated = governed_execute(swap->governed,
+								   swap->reason != NULL && function->update_with_reason != NULL ?
+								   function->update_with_reason : function->update,
+								   InvalidOid, values, NULL, InvalidSnapshot);
+	if (level > 0)
+		AtEOXact_GUC(true, level);
+	return updated;
 }
 
 /*
@@ -297,11 +350,12 @@ returned_row(uint64 number)
 static bool
 execute_swap(Swap *swap)
 {
+	SwapParameters values;
 	uint64		updated;
 	bool		isnull;
 
-	count_fates(swap->governed);
-	updated = execute_on_row(swap, update_form(swap), InvalidSnapshot);
+	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
+	updated = execute_update(swap, values);
 	if (updated == 0)
 		return false;
 	if (updated > 1)
@@ -531,21 +585,52 @@ settle_swap(Swap *swap)
 }
 
 /*
+ * Executes the UPDATE of one row of a table whose fated rows may be deleted, for a
+ * function that does not raise: the ledger may hold a fate of an earlier row with this
+ * key, which the guard refuses with PF002.  Returns as execute_swap_in_snapshot does;
+ * *fated is whether that happened.
+ */
+static bool
+execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
+{
+	ErrorData  *error = call_in_subtransaction(execute_swap_for_subtransaction, swap);
+
+	if (error == NULL)
+		return swap->current.exists;
+	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED;
+	*changed = IsolationUsesXactSnapshot() && is_row_conflict(error) && row_has_changed(swap);
+	if (!*fated && !*changed)
+		ReThrowError(error);
+	return false;
+}
+
+/*
  * Makes the swap, or finds out why it cannot be made; connected to SPI.
  */
 Outcome
 make_swap(Swap *swap)
 {
 	bool		changed = false;
+	bool		fated = false;
+	bool		swapped = false;
 	Outcome		outcome;
 	RowState	began;
 
-	if (swap->is_transition &&
-		(IsolationUsesXactSnapshot() ?
-		 execute_swap_in_snapshot(swap, &changed) : execute_swap(swap)))
+	if (!swap->is_transition)
+		 /* known without an UPDATE */ ;
+	else if (swap->is_fate && !swap->governed->options.keep_rows &&
+			 swap->function->form_row == NULL)
+		swapped = execute_swap_of_new_row(swap, &changed, &fated);
+	else if (IsolationUsesXactSnapshot())
+		swapped = execute_swap_in_snapshot(swap, &changed);
+	else
+		swapped = execute_swap(swap);
+	if (swapped)
 		return ASSIGNED;
 	began = read_state(swap, GetActiveSnapshot());
 	read_current_state(swap);
+	if (fated)
+		return ALREADY_FATED;
 	outcome = find_outcome(swap, began, swap->current, changed);
 	return outcome == STILL_EXPECTED ? settle_swap(swap) : outcome;
 }
@@ -642,7 +727,7 @@ swap_one(Swap *swap, FunctionCallInfo fcinfo)
 /*
  * Opens the table whose row type the function's first argument has.
  */
-static Relation
+Relation
 open_subject(FunctionCallInfo fcinfo)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
@@ -665,27 +750,37 @@ open_subject(FunctionCallInfo fcinfo)
 }
 
 /*
- * Swaps one row of the table that the first argument names.
+ * Prepares the swaps of rows of an open table by the arguments that follow the key: the
+ * states, changes, reason, state column.
  */
-static Datum
-swap_subject(FunctionCallInfo fcinfo, const SwapFunction *function)
+void
+read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo)
 {
-	Swap		swap = {function};
-
-	PreventCommandIfReadOnly(function->name);
-	check_not_null(fcinfo, 1, "key");
-	swap.relation = open_subject(fcinfo);
-	swap.governed = get_governed(swap.relation);
-	check_readable(swap.governed, swap.relation);
-	if (swap.governed->state.is_generated)
+	swap->governed = get_governed(swap->relation, get_name_argument(fcinfo, 6));
+	check_readable(swap->governed, swap->relation);
+	if (swap->governed->state.is_generated)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot set generated state column \"%s\" of relation \"%s\"",
-						swap.governed->state.name, RelationGetRelationName(swap.relation)),
+						swap->governed->state.name, RelationGetRelationName(swap->relation)),
 				 errhint("UPDATE the columns that it is generated from. The guard judges what comes of it."),
-				 errtable(swap.relation)));
+				 errtable(swap->relation)));
+	read_states(swap, fcinfo, 2);
+	read_changes(swap, fcinfo, 4);
+	if (!PG_ARGISNULL(5))
+		swap->reason = PG_GETARG_TEXT_PP(5);
+}
+
+/*
+ * Swaps one row of an open table.
+ */
+static Datum
+swap_subject(FunctionCallInfo fcinfo, const SwapFunction *function, Relation relation)
+{
+	Swap		swap = {function, relation};
+
+	read_subject_arguments(&swap, fcinfo);
 	key_argument(&swap.governed->key, fcinfo, 1, swap.key);
-	read_states(&swap, fcinfo, 2, false);
 	return swap_one(&swap, fcinfo);
 }
 
@@ -707,13 +802,15 @@ form_subject(Datum row, FunctionCallInfo fcinfo)
 }
 
 /*
- * compare_and_swap(subject, key, expected_state, new_state) returns the row as
- * it is then.
+ * compare_and_swap(subject, key, expected_state, new_state, changes, reason,
+ * state_column) returns the row as it is then.
  */
 Datum
 compare_and_swap(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(swap_subject(fcinfo, &swap_function));
+	PreventCommandIfReadOnly(swap_function.name);
+	check_not_null(fcinfo, 1, "key");
+	PG_RETURN_DATUM(swap_subject(fcinfo, &swap_function, open_subject(fcinfo)));
 }
 
 /*
@@ -722,5 +819,21 @@ compare_and_swap(PG_FUNCTION_ARGS)
 Datum
 try_compare_and_swap(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(swap_subject(fcinfo, &try_function));
+	PreventCommandIfReadOnly(try_subject_function.name);
+	check_not_null(fcinfo, 1, "key");
+	PG_RETURN_DATUM(swap_subject(fcinfo, &try_subject_function, open_subject(fcinfo)));
+}
+
+/*
+ * try_compare_and_swap(relation, same arguments) is the same for a table that is a
+ * parameter.
+ */
+Datum
+try_compare_and_swap_relation(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly(try_subject_function.name);
+	check_not_null(fcinfo, 0, "relation");
+	check_not_null(fcinfo, 1, "key");
+	PG_RETURN_DATUM(swap_subject(fcinfo, &try_subject_function,
+								 open_relation(PG_GETARG_OID(0), RowExclusiveLock)));
 }

@@ -45,7 +45,8 @@ typedef struct SwapFunction
 	/* makes of the row what is returned, in the current memory context */
 	Datum		(*form_row) (Datum row, FunctionCallInfo fcinfo);
 	const StatementForm *update;
-	const StatementForm *update_with_reason;	/* $4 */
+	const StatementForm *update_with_reason;	/* $4, if that sets a column */
+	const StatementForm *update_with_changes;	/* $4 */
 	const struct SwapFunction *single;	/* of a set form: what swaps one row */
 } SwapFunction;
 
@@ -79,6 +80,8 @@ typedef struct Swap
 	bool		is_transition;	/* is that on the graph, and where it has to
 								 * be, a fate? */
 	text	   *reason;			/* or NULL */
+	Datum		changes;		/* jsonb: other columns to set, */
+	char	   *changes_sql;	/* and how, or NULL */
 
 	RowState	current;		/* once the swap is over */
 	Datum		row;			/* what the UPDATE returned behind the state */
@@ -90,11 +93,15 @@ typedef Datum SwapParameters[MAX_KEY_COLUMNS + 3];
 
 extern const char *const outcome_names[];
 
-extern void read_states(Swap *swap, FunctionCallInfo fcinfo, int first, bool has_reason);
+extern const SwapFunction try_subject_function;
+
+extern Relation open_subject(FunctionCallInfo fcinfo);
+extern void read_states(Swap *swap, FunctionCallInfo fcinfo, int first);
+extern void read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo);
 extern Outcome make_swap(Swap *swap);
 extern Datum swap_one(Swap *swap, FunctionCallInfo fcinfo);
 
-extern const StatementForm *update_form(const Swap *swap);
+extern uint64 execute_update(const Swap *swap, Datum *values);
 extern void fill_states(const Swap *swap, Datum *values);
 extern void check_stored_where(const Swap *swap, uint64 updated);
 extern void check_stored_state(const Swap *swap, HeapTuple row, int column);

@@ -339,8 +339,8 @@ put_disagreements(ReturnSetInfo *result, const Governed *governed)
 	begin_comparison(&comparison, governed);
 	while (next_disagreement(&comparison, &disagreement))
 	{
-		/* dropping a partition takes rows away, but not their fates */
-		if (disagreement.has_row || !governed->is_partitioned)
+		/* to drop a partition, or to delete rows, takes no fates away */
+		if (disagreement.has_row || (!governed->is_partitioned && governed->options.keep_rows))
 			put_problem(result, disagreement.key, describe_disagreement(governed, &disagreement));
 	}
 	end_comparison(&comparison);
@@ -455,7 +455,7 @@ verify_unguarded(ReturnSetInfo *result, Relation relation)
 }
 
 /*
- * verify_fates(relation) returns each problem, with the key of the row where
+ * verify_fates(relation, state_column) returns each problem, with the key of the row where
  * it is one of a row.
  */
 Datum
@@ -463,11 +463,14 @@ verify_fates(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Relation	relation;
+	char	   *state_column;
 	Identity	caller;
-	GuardTrigger guard;
+	List	   *guards;
+	ListCell   *cell;
 
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
+	state_column = get_name_argument(fcinfo, 1);
 	relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
 	check_whole_table(relation);
 
@@ -476,11 +479,18 @@ verify_fates(PG_FUNCTION_ARGS)
 		verify_unguarded(result, relation);
 	else
 	{
-		put_problems(result, governed_problems(relation));
-		put_problems(result, imprudences(relation));
-		if (read_guard(relation, &guard) &&
-			put_distribution_problems(result, relation, guard.ledger))
-			put_disagreements(result, get_governed(relation));
+		guards = read_guards(relation);
+		if (state_column != NULL)
+			guards = list_make1(choose_guard(guards, state_column, relation));
+		put_problems(result, governed_problems(relation, state_column));
+		put_problems(result, imprudences(relation, state_column));
+		foreach(cell, guards)
+		{
+			GuardTrigger *guard = lfirst(cell);
+
+			if (guard != NULL && put_distribution_problems(result, relation, guard->ledger))
+				put_disagreements(result, get_governed_by(relation, guard->oid));
+		}
 	}
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
@@ -488,16 +498,18 @@ verify_fates(PG_FUNCTION_ARGS)
 }
 
 /*
- * backfill_fates(relation) returns the number of ledger rows it added for
+ * backfill_fates(relation, state_column) returns the number of ledger rows it added for
  * fated rows that lacked one.
  */
 Datum
 backfill_fates(PG_FUNCTION_ARGS)
 {
-	Governed   *governed;
+	char	   *state_column;
 	Relation	relation;
 	Identity	caller;
-	uint64		added;
+	List	   *guards;
+	ListCell   *cell;
+	uint64		added = 0;
 
 	check_not_null(fcinfo, 0, "relation");
 	PreventCommandIfReadOnly("backfill_fates()");
@@ -505,11 +517,27 @@ backfill_fates(PG_FUNCTION_ARGS)
 	check_governed_root(relation);
 
 	caller = become_owner(relation);
-	governed = get_governed(relation);
-	(void) check_sound(governed, relation);
-	SPI_connect();
-	added = write_missing_fates(governed);
-	SPI_finish();
+	state_column = get_name_argument(fcinfo, 1);
+	guards = read_guards(relation);
+	if (state_column != NULL || guards == NIL)
+		guards = list_make1_oid(get_governed(relation, state_column)->guard);
+	else
+	{
+		List	   *oids = NIL;
+
+		foreach(cell, guards)
+			oids = lappend_oid(oids, ((GuardTrigger *) lfirst(cell))->oid);
+		guards = oids;
+	}
+	foreach(cell, guards)
+	{
+		Governed   *governed = get_governed_by(relation, lfirst_oid(cell));
+
+		(void) check_sound(governed, relation);
+		SPI_connect();
+		added += write_missing_fates(governed);
+		SPI_finish();
+	}
 	become_caller_again(caller);
 	relation_close(relation, NoLock);
 	PG_RETURN_INT64((int64) added);
