@@ -208,12 +208,14 @@ swap_items(Bulk *bulk)
 {
 	Swap	   *swap = bulk->swap;
 	Fates		fates = {NULL, 0, swap->expected_state, swap->new_state};
+	int			level = begin_reason(swap);
 	FateBatch	batch;
 
 	if (!swap->is_fate || !is_sound(swap->governed, swap->relation) ||
 		!begin_batch(&batch, swap->governed, swap->relation, &fates, bulk->count))
 	{
 		update_items(bulk);
+		end_reason(level);
 		return;
 	}
 	PG_TRY();
@@ -227,6 +229,7 @@ swap_items(Bulk *bulk)
 	PG_END_TRY();
 	if (batch.fates.count > 0)
 		record_fates(swap->governed, swap->relation, &batch.fates);
+	end_reason(level);
 }
 
 static void

@@ -725,6 +725,11 @@ govern(PG_FUNCTION_ARGS)
 
 	options.any_initial = PG_ARGISNULL(4);
 	options.initial_states = names_argument(fcinfo, 4, "initial_states");
+	if (!options.any_initial && options.initial_states == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"initial_states\" must not be empty"),
+				 errhint("Name the states in which rows begin; null is any.")));
 	options.keep_rows = PG_GETARG_BOOL(5);
 	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
 								  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),

@@ -201,35 +201,47 @@ fill_states(const Swap *swap, Datum *values)
 }
 
 /*
+ * Lets the reason of a swap, if it has one, be what guards record, until end_reason is
+ * called with what this returns, or the (sub)transaction fails.
+ */
+int
+begin_reason(const Swap *swap)
+{
+	int			level;
+
+	if (swap->reason == NULL)
+		return 0;
+	level = NewGUCNestLevel();
+	(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+end_reason(int level)
+{
+	if (level > 0)
+		AtEOXact_GUC(true, level);
+}
+
+/*
  * Executes the UPDATE of a swap, of which values has the key; returns how many rows
- * it updated.  While it runs, a reason is the one that guards record.
+ * it updated.
  */
 uint64
 execute_update(const Swap *swap, Datum *values)
 {
 	const SwapFunction *function = swap->function;
-	uint64		updated;
-	int			level = 0;
 
 	fill_states(swap, values);
 	count_fates(swap->governed);
-	if (swap->reason != NULL)
-	{
-		level = NewGUCNestLevel();
-		(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	}
 	if (swap->changes_sql != NULL)
-		updated = governed_update(swap->governed, function->update_with_changes,
-								  swap->changes_sql, values);
-	else
-		updated = governed_execute(swap->governed,
-								   swap->reason != NULL && function->update_with_reason != NULL ?
-								   function->update_with_reason : function->update,
-								   InvalidOid, values, NULL, InvalidSnapshot);
-	if (level > 0)
-		AtEOXact_GUC(true, level);
-	return updated;
+		return governed_update(swap->governed, function->update_with_changes, swap->changes_sql,
+							   values);
+	return governed_execute(swap->governed,
+							swap->reason != NULL && function->update_with_reason != NULL ?
+							function->update_with_reason : function->update,
+							InvalidOid, values, NULL, InvalidSnapshot);
 }
 
 /*
@@ -351,11 +363,13 @@ static bool
 execute_swap(Swap *swap)
 {
 	SwapParameters values;
+	int			level = begin_reason(swap);
 	uint64		updated;
 	bool		isnull;
 
 	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
 	updated = execute_update(swap, values);
+	end_reason(level);
 	if (updated == 0)
 		return false;
 	if (updated > 1)

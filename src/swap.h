@@ -101,6 +101,8 @@ extern void read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo);
 extern Outcome make_swap(Swap *swap);
 extern Datum swap_one(Swap *swap, FunctionCallInfo fcinfo);
 
+extern int	begin_reason(const Swap *swap);
+extern void end_reason(int level);
 extern uint64 execute_update(const Swap *swap, Datum *values);
 extern void fill_states(const Swap *swap, Datum *values);
 extern void check_stored_where(const Swap *swap, uint64 updated);
