@@ -29,7 +29,10 @@ $primary->safe_psql('postgres', q{
 	CREATE TABLE cases_2 PARTITION OF cases DEFAULT;
 	SELECT govern('cases', '{"open": ["won", "lost"]}');
 	INSERT INTO cases SELECT n, 'open' FROM generate_series(1, 200) n;
-	UPDATE cases SET state = 'won' WHERE id % 10 = 0});
+	UPDATE cases SET state = 'won' WHERE id % 10 = 0;
+	CREATE TABLE tags (id text NOT NULL UNIQUE, state text);
+	SELECT govern('tags', '{"new": ["kept"]}');
+	INSERT INTO tags SELECT n, 'new' FROM generate_series(1, 9) n});
 
 # Adds a standby; it applies each commit so many milliseconds late.
 sub new_standby
@@ -186,6 +189,15 @@ $primary->reload;
 
 # --- A standby becomes a logical subscriber -------------------------------------
 
+# All tables are published for it. One without a primary key has to say by which
+# index its rows are known, or is not written to any more.
+$primary->safe_psql('postgres', 'CREATE PUBLICATION probe FOR ALL TABLES');
+$primary->psql('postgres', "\\set VERBOSITY verbose\nSELECT FROM compare_and_swap(null::tags, '1', 'new', 'kept')", stderr => \$err);
+like($err, qr/ERROR:  55000: cannot update table "tags" because it does not have a replica identity/, 'a table without a primary key gets no fates while it is published');
+$primary->safe_psql('postgres', 'ALTER TABLE tags REPLICA IDENTITY USING INDEX tags_id_key');
+is($primary->safe_psql('postgres', "SELECT id, state FROM compare_and_swap(null::tags, '1', 'new', 'kept')"), '1|kept', 'with a replica identity it does');
+$primary->safe_psql('postgres', 'DROP PUBLICATION probe');
+
 # Starts two clients that assign fates to petitions, one after the other.
 sub start_deciding
 {
@@ -226,7 +238,7 @@ sub convert_by_program
 	return;
 }
 
-my $contents = join '; ', map { "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY id)) FROM $_ t" } qw(petition_submissions petition_submissions_fates cases cases_fates);
+my $contents = join '; ', map { "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY id)) FROM $_ t" } qw(petition_submissions petition_submissions_fates cases cases_fates tags tags_fates);
 my $triggers = "SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger ORDER BY 1, 2; SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1; SELECT lifecycle('petition_submissions'), lifecycle('cases')";
 
 # Converts a standby while clients decide, and tests what has become of it; then
@@ -248,13 +260,14 @@ sub check_conversion
 	$primary->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'") or die 'clients stay';
 
 	$primary->safe_psql('postgres', q{
+		UPDATE tags SET state = 'kept' WHERE id = (SELECT id FROM tags WHERE state = 'new' LIMIT 1);
 		UPDATE cases SET state = 'lost' WHERE id IN (SELECT id FROM cases WHERE state = 'open' LIMIT 2);
 		SELECT FROM try_compare_and_swap(null::cases, (SELECT id FROM cases WHERE state = 'open' LIMIT 1)::text, 'open', 'won')});
 	$primary->wait_for_catchup('decisions');
 	cmp_ok($converted - $before, '>', 20, "$name: there was load meanwhile");
 	is($node->safe_psql('postgres', $contents), $primary->safe_psql('postgres', $contents), "$name: rows and ledgers are the same");
 	is($node->safe_psql('postgres', $triggers), $primary->safe_psql('postgres', $triggers), "$name: and so are triggers and lifecycles");
-	is($node->safe_psql('postgres', "SELECT * FROM verify_fates('petition_submissions') UNION ALL SELECT * FROM verify_fates('cases')"), '', "$name: verify_fates finds nothing");
+	is($node->safe_psql('postgres', "SELECT * FROM verify_fates('petition_submissions') UNION ALL SELECT * FROM verify_fates('cases') UNION ALL SELECT * FROM verify_fates('tags')"), '', "$name: verify_fates finds nothing");
 	is($node->safe_psql('postgres', q{
 			SELECT DISTINCT outcome FROM assign_fates((SELECT array_agg(id) FROM petition_submissions_fates), 'DELIBERATING', 'ACKNOWLEDGED');
 			SELECT outcome FROM try_compare_and_swap(null::cases, '10', 'open', 'lost')}),
