@@ -170,7 +170,7 @@ sub prepared
 
 SKIP:
 {
-	skip "pgbouncer $version knows no prepared statements", 14 if !$knows_statements;
+	skip "pgbouncer $version knows no prepared statements", 15 if !$knows_statements;
 
 	is((pooled("SELECT count(*) BETWEEN 1 AND 5 AND bool_and(name LIKE 'PGBOUNCER%' AND NOT from_sql) FROM pg_prepared_statements"))[0],
 		't', 'prepared: the statements are the pooler\'s, as many as it may keep');
@@ -227,12 +227,14 @@ SKIP:
 	is(prepared(4002, $assign), '', 'prepared: and the next one assigns its fate');
 
 	# A whole row has the columns that the table had when the statement was prepared;
-	# without one of them it is refused.
+	# without one of them, or with another type, it is refused.
 	is(prepared(4101, $row), '', 'prepared: a whole row is returned');
 	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions ADD COLUMN late text');
 	is(prepared(4102, $row), '', 'prepared: and so it is when the table has got a column');
+	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions ALTER note_1 TYPE varchar(9)');
+	like(prepared(4103, $row), qr/ERROR: .*has wrong type/, 'prepared: a whole row with a column of another type is refused');
 	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions DROP COLUMN note_1');
-	like(prepared(4103, $row), qr/ERROR: .*has been dropped/, 'prepared: a whole row without one of its columns is refused');
+	like(prepared(4103, $row), qr/ERROR: .*has been dropped/, 'prepared: and so is one without one of its columns');
 	is(prepared(4104, $columns), '', 'prepared: columns that are named are returned');
 	IPC::Run::run([ 'psql', '-Xq', '-d', "host=$folder port=$port dbname=pgbouncer user=$user", '-c', 'RECONNECT' ], '>', \$out, '2>', \$err);
 	is($err, '', 'prepared: the pooler takes new connections');
