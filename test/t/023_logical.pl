@@ -1,7 +1,8 @@
 # Logical replication of governed tables and their ledgers: the initial copy,
 # fated rows included, and what follows; a subscriber that has decided otherwise
 # stops with our error; promoted, it goes on, and backfill_fates makes up for a
-# ledger that was not replicated.
+# ledger that was not replicated. One that is published later arrives with its
+# history, unless backfill_fates has run before.
 
 use strict;
 use warnings;
@@ -27,12 +28,15 @@ my $schema = q{
 	CREATE TABLE cases_2 PARTITION OF cases DEFAULT;
 	SELECT govern('cases', '{"open": ["won", "lost"]}');
 	CREATE TABLE tickets (id int PRIMARY KEY, state text);
-	SELECT govern('tickets', '{"open": ["closed", "dropped"]}')};
+	SELECT govern('tickets', '{"open": ["closed", "dropped"]}');
+	CREATE TABLE parcels (id int PRIMARY KEY, state text);
+	SELECT govern('parcels', '{"sent": ["arrived", "lost"]}')};
 
-# tickets are published without their ledger
+# tickets are published without their ledger, parcels at first
 my $publications = q{
 	CREATE PUBLICATION everything FOR TABLE petition_submissions, petition_submissions_fates, cases, cases_fates;
-	CREATE PUBLICATION bare FOR TABLE tickets};
+	CREATE PUBLICATION bare FOR TABLE tickets;
+	CREATE PUBLICATION late FOR TABLE parcels};
 
 $publisher->safe_psql('postgres', $schema);
 $publisher->safe_psql('postgres', q{
@@ -42,7 +46,9 @@ $publisher->safe_psql('postgres', q{
 	INSERT INTO cases SELECT n, 'open' FROM generate_series(1, 200) n;
 	UPDATE cases SET state = 'won' WHERE id % 10 = 0;
 	INSERT INTO tickets SELECT n, 'open' FROM generate_series(1, 20) n;
-	UPDATE tickets SET state = 'closed' WHERE id <= 5});
+	UPDATE tickets SET state = 'closed' WHERE id <= 5;
+	INSERT INTO parcels SELECT n, 'sent' FROM generate_series(1, 20) n;
+	UPDATE parcels SET state = 'lost' WHERE id <= 3});
 $publisher->safe_psql('postgres', $publications);
 
 $subscriber->safe_psql('postgres', $schema);
@@ -51,8 +57,8 @@ my $connection = $publisher->connstr . ' dbname=postgres';
 
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '$connection' PUBLICATION everything");
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION bare CONNECTION '$connection' PUBLICATION bare");
-$subscriber->wait_for_subscription_sync($publisher, 'everything');
-$subscriber->wait_for_subscription_sync($publisher, 'bare');
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION late CONNECTION '$connection' PUBLICATION late");
+$subscriber->wait_for_subscription_sync($publisher, $_) for qw(everything bare late);
 
 my $contents = join '; ', map { "SELECT '$_', t.* FROM $_ t ORDER BY id" } qw(petition_submissions petition_submissions_fates cases cases_fates tickets);
 
@@ -147,21 +153,66 @@ check_divergence(
 	'SELECT state, fate FROM cases JOIN cases_fates USING (id) WHERE id = 25',
 	{ log => qr/ERROR:  23505: (duplicate key value violates unique constraint "cases_fates_pkey"|conflict detected on relation "public.cases_fates")/, stored => 'won|won', next => 26 });
 
+# A ledger that is published later brings its rows along, those of decisions that
+# are made meanwhile too; where backfill_fates has written rows of its own, they
+# stop the copy.
+my $parcels = "SELECT * FROM parcels FULL JOIN parcels_fates USING (id) ORDER BY id";
+
+is(problems($subscriber, 'parcels'), 3, 'without a replicated ledger, verify_fates tells the fates that it lacks');
+$publisher->safe_psql('postgres', q{
+	SET petition_cas.actor = 'the publisher';
+	UPDATE parcels SET state = 'arrived' WHERE id = 4;
+	ALTER PUBLICATION late ADD TABLE parcels_fates;
+	UPDATE parcels SET state = 'arrived' WHERE id = 5});
+$publisher->wait_for_catchup('late');
+is($subscriber->safe_psql('postgres', q{
+		BEGIN;
+		SELECT backfill_fates('parcels');
+		ROLLBACK;
+		ALTER SUBSCRIPTION late REFRESH PUBLICATION}), 5, 'backfill_fates would add them');
+$publisher->safe_psql('postgres', q{UPDATE parcels SET state = 'arrived' WHERE id = 6});
+$subscriber->wait_for_subscription_sync($publisher, 'late');
+is($subscriber->safe_psql('postgres', $parcels), $publisher->safe_psql('postgres', $parcels), 'a ledger that is published later arrives with its history');
+is(problems($subscriber, 'parcels'), 0, 'and verify_fates finds nothing');
+
+my $offset = -s $subscriber->logfile;
+
+is($subscriber->safe_psql('postgres', q{SELECT backfill_fates('tickets')}), 6, 'backfill_fates, while the subscription goes on');
+$publisher->safe_psql('postgres', 'ALTER PUBLICATION bare ADD TABLE tickets_fates');
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION bare REFRESH PUBLICATION');
+$subscriber->wait_for_log(qr/ERROR:  23505: duplicate key value violates unique constraint "tickets_fates_pkey"/, $offset);
+$publisher->safe_psql('postgres', q{
+	ALTER PUBLICATION bare DROP TABLE tickets_fates;
+	UPDATE tickets SET state = 'closed' WHERE id BETWEEN 11 AND 16});
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION bare REFRESH PUBLICATION');
+$publisher->wait_for_catchup('bare');
+
+# From here on the ledger of the parcels lags behind.
+$publisher->safe_psql('postgres', q{
+	ALTER PUBLICATION late DROP TABLE parcels_fates;
+	UPDATE parcels SET state = 'lost' WHERE id IN (7, 8)});
+$publisher->wait_for_catchup('late');
+
 # Promotion: the subscriptions end. Where no ledger was replicated, verify_fates
 # tells which fates it lacks, and backfill_fates adds them.
 $publisher->wait_for_catchup('bare');
 $publisher->stop('immediate');
-for my $subscription (qw(everything bare))
+for my $subscription (qw(everything bare late))
 {
 	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION $subscription DISABLE");
 	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION $subscription SET (slot_name = NONE)");
 	$subscriber->safe_psql('postgres', "DROP SUBSCRIPTION $subscription");
 }
-is(problems($subscriber, 'tickets'), 6, 'without a replicated ledger, verify_fates tells the fates that it lacks');
+is(problems($subscriber, 'tickets'), 6, 'promoted: without a replicated ledger, verify_fates tells the fates that it lacks');
+is(problems($subscriber, 'parcels'), 2, 'promoted: and those since it was replicated no more');
 is($subscriber->safe_psql('postgres', q{SELECT outcome FROM try_compare_and_swap(null::tickets, '1', 'open', 'dropped')}),
 	'already_fated', 'such a row refuses a second fate even so');
-is($subscriber->safe_psql('postgres', q{SELECT backfill_fates('tickets'), backfill_fates('cases'), backfill_fates('petition_submissions')}), '6|0|0', 'backfill_fates adds them');
-is(problems($subscriber, $_), 0, "promoted: verify_fates finds nothing in $_") for qw(petition_submissions cases tickets);
+is($subscriber->safe_psql('postgres', q{
+		SET petition_cas.actor = 'the operator';
+		SELECT backfill_fates('tickets'), backfill_fates('parcels'), backfill_fates('cases'), backfill_fates('petition_submissions')}), '6|2|0|0', 'backfill_fates adds them');
+is($subscriber->safe_psql('postgres', q{SELECT id, from_state, fate, assigned_by FROM parcels_fates WHERE id IN (5, 7, 8) ORDER BY id}),
+	"5|sent|arrived|the publisher\n7||lost|the operator\n8||lost|the operator", 'with what the row tells, and its caller\'s name');
+is(problems($subscriber, $_), 0, "promoted: verify_fates finds nothing in $_") for qw(petition_submissions cases tickets parcels);
 is($subscriber->safe_psql('postgres', q{
 		SELECT state FROM assign_fate(lpad('60', 32, '0')::uuid, 'DELIBERATING', 'ACKNOWLEDGED');
 		SELECT outcome FROM try_compare_and_swap(null::tickets, '1', 'open', 'dropped');

@@ -2,7 +2,9 @@
 # may get another one. Actor and tenant are set for a transaction (SET LOCAL),
 # and each fate is recorded with its own, whatever was kept in the connection
 # from a transaction before. In the simple and in the extended protocol, and with
-# prepared statements where the pooler knows about them (1.21 and later).
+# prepared statements where the pooler knows about them (1.21 and later): these are
+# shared by clients and tenants, make room for each other, and stay in the
+# connections while the table is governed anew and altered.
 
 use strict;
 use warnings;
@@ -40,7 +42,7 @@ append_to_file("$folder/pgbouncer.ini", join "\n",
 	'[databases]', 'postgres = host=' . $node->host . ' port=' . $node->port . ' dbname=postgres pool_size=3',
 	'[pgbouncer]', 'pool_mode = transaction', "unix_socket_dir = $folder", "listen_port = $port", 'auth_type = trust',
 	"auth_file = $folder/users", "logfile = $log", 'ignore_startup_parameters = extra_float_digits',
-	($knows_statements ? 'max_prepared_statements = 100' : ()), '');
+	"admin_users = $user", ($knows_statements ? 'max_prepared_statements = 5' : ()), '');
 
 my $pooler = IPC::Run::start([ $pgbouncer, '-q', "$folder/pgbouncer.ini" ], '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
 my $pooled = "host=$folder port=$port dbname=postgres user=$user";
@@ -148,6 +150,103 @@ for my $protocol ('simple', 'extended', 'prepared')
 		is($node->safe_psql('postgres', join ' UNION ALL ', map { "SELECT * FROM verify_fates('${protocol}_$_.petition_submissions')" } 1, 2),
 			'', "$protocol: verify_fates finds nothing");
 	}
+}
+
+# --- What stays prepared ------------------------------------------------------------
+
+# Runs a statement once through the pooler, as a prepared one with a petition's
+# number for its parameter, and returns what pgbench says of it: nothing, if it
+# raised no error.
+sub prepared
+{
+	my ($number, $sql) = @_;
+	my $file = $node->basedir . '/prepared_' . length($sql) . '.sql';
+	my ($out, $err) = ('', '');
+
+	append_to_file($file, "$sql;\n") if !-e $file;
+	IPC::Run::run([ 'pgbench', '-n', '-M', 'prepared', '-c', 1, '-t', 1, '-D', "n=$number", '-f', $file, $pooled ], '>', \$out, '2>', \$err);
+	return join "\n", grep { /ERROR|DETAIL/ } split /\n/, $err;
+}
+
+SKIP:
+{
+	skip "pgbouncer $version knows no prepared statements", 15 if !$knows_statements;
+
+	is((pooled("SELECT count(*) BETWEEN 1 AND 5 AND bool_and(name LIKE 'PGBOUNCER%' AND NOT from_sql) FROM pg_prepared_statements"))[0],
+		't', 'prepared: the statements are the pooler\'s, as many as it may keep');
+
+	# The table is governed anew, extended and altered while clients use them.
+	$node->safe_psql('postgres', q{
+		CREATE SCHEMA kept;
+		SET search_path = kept, public;
+		SELECT create_petitions();
+		INSERT INTO petition_submissions (id, text, state) SELECT lpad(n::text, 32, '0')::uuid, 'text', 'DELIBERATING' FROM generate_series(1, 5000) n});
+	append_to_file($node->basedir . '/kept.sql', "\\set n random(1, 4000)\n"
+		  . "BEGIN;\nSELECT set_config('search_path', 'kept, public', true);\n${attempt}try_assign_fate($id, 'DELIBERATING', $fates);\nCOMMIT;\n" =~ s/PROTOCOL/kept/r);
+	my ($out, $err) = ('', '');
+	my $running = IPC::Run::start([ 'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', $clients, '-t', 1000, '-D', 'tenant=1', '-f', $node->basedir . '/kept.sql', $pooled ], '>', \$out, '2>', \$err);
+	for my $number (1 .. 5)
+	{
+		$node->poll_query_until('postgres', "SELECT count(*) >= $number * 1000 FROM told WHERE protocol = 'kept'") or die 'nobody decides';
+		$node->safe_psql('postgres', qq{
+			SET search_path = kept, public;
+			SELECT extend_lifecycle('petition_submissions', '{"DELIBERATING": ["DEFERRED_$number"]}');
+			ALTER TABLE petition_submissions ADD COLUMN note_$number text;
+			BEGIN;
+			SELECT lifecycle('petition_submissions') AS graph \\gset
+			SELECT ungovern('petition_submissions');
+			SELECT govern('petition_submissions', :'graph');
+			COMMIT});
+	}
+	$running->finish;
+	like($out, qr{transactions actually processed: 8000/8000}, 'prepared: governed anew meanwhile, no client met an error') or diag($err);
+	is($node->safe_psql('postgres', q{
+			SELECT count(*) FROM (SELECT * FROM told WHERE protocol = 'kept' AND outcome = 'assigned') t
+			FULL JOIN kept.petition_submissions_fates f ON ltrim(replace(id::text, '-', ''), '0')::int = n
+			WHERE current_state IS DISTINCT FROM fate;
+			SELECT count(*) FROM verify_fates('kept.petition_submissions')}),
+		"0\n0", 'prepared: the ledger has what the clients were told, and verify_fates finds nothing');
+
+	# The pooler keeps a statement as long as some client has it: here one that waits
+	# on a connection of its own, while others come and go on another one.
+	my $assign = "SELECT state FROM kept.assign_once($id)";
+	my $row = "SELECT * FROM compare_and_swap(null::kept.petition_submissions, $id\::text, 'DELIBERATING', 'REFERRED')";
+	my $columns = $row =~ s/\*/id, state/r;
+	my $gate = $node->background_psql('postgres');
+	$node->safe_psql('postgres', q{
+		CREATE FUNCTION kept.assign_once(uuid) RETURNS TABLE (state text) LANGUAGE sql SET search_path = kept, public
+		AS $$SELECT state FROM assign_fate($1, 'DELIBERATING', 'DEFERRED_5')$$});
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	append_to_file($node->basedir . '/hold.sql', "\\set n 4201\n$assign;\n\\set n 4202\n$row;\n\\set n 4203\n$columns;\nSELECT pg_advisory_xact_lock(1);\n");
+	my $holder = IPC::Run::start([ 'pgbench', '-n', '-M', 'prepared', '-c', 1, '-t', 1, '-f', $node->basedir . '/hold.sql', $pooled ], '>', \$out, '2>', \$err);
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") or die 'nobody waits';
+
+	# A statement that has raised an error is as good as before.
+	is(prepared(4001, $assign), '', 'prepared: the states of an extended lifecycle are known');
+	like(prepared(4001, $assign), qr/already has the fate "DEFERRED_5"\n.*"current_state": "DEFERRED_5"/, 'prepared: who is second is told so');
+	is(prepared(4002, $assign), '', 'prepared: and the next one assigns its fate');
+
+	# A whole row has the columns that the table had when the statement was prepared;
+	# without one of them, or with another type, it is refused.
+	is(prepared(4101, $row), '', 'prepared: a whole row is returned');
+	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions ADD COLUMN late text');
+	is(prepared(4102, $row), '', 'prepared: and so it is when the table has got a column');
+	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions ALTER note_1 TYPE varchar(9)');
+	like(prepared(4103, $row), qr/ERROR: .*has wrong type/, 'prepared: a whole row with a column of another type is refused');
+	$node->safe_psql('postgres', 'ALTER TABLE kept.petition_submissions DROP COLUMN note_1');
+	like(prepared(4103, $row), qr/ERROR: .*has been dropped/, 'prepared: and so is one without one of its columns');
+	is(prepared(4104, $columns), '', 'prepared: columns that are named are returned');
+	IPC::Run::run([ 'psql', '-Xq', '-d', "host=$folder port=$port dbname=pgbouncer user=$user", '-c', 'RECONNECT' ], '>', \$out, '2>', \$err);
+	is($err, '', 'prepared: the pooler takes new connections');
+	is(prepared(4105, $row), '', 'prepared: in which the whole row is returned');
+	$gate->quit;
+	$holder->finish;
+	is($err, '', 'prepared: who waited meanwhile met no error');
+	is($node->safe_psql('postgres', q{
+			SELECT string_agg(ltrim(replace(id::text, '-', ''), '0') || ' ' || fate, ', ' ORDER BY id) FROM kept.petition_submissions_fates WHERE id > lpad('4000', 32, '0')::uuid;
+			SELECT count(*) FROM verify_fates('kept.petition_submissions')}),
+		"4001 DEFERRED_5, 4002 DEFERRED_5, 4101 REFERRED, 4102 REFERRED, 4104 REFERRED, 4105 REFERRED, 4201 DEFERRED_5, 4202 REFERRED, 4203 REFERRED\n0",
+		'prepared: and exactly these are decided');
 }
 
 # --- What is left in the connections --------------------------------------------
