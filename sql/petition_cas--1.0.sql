@@ -91,6 +91,26 @@ CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL
 COMMENT ON FUNCTION backfill_fates(regclass, name) IS
 'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
+CREATE FUNCTION row_key(subject anyelement) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION row_key(anyelement) IS
+'The text of the key of a row of a governed table, as compare_and_swap takes it: of one column its text form, of several a JSON array of theirs; null for no row. Errors: 55000 if the table is not governed, 42804 if the argument does not have the row type of a table.';
+
+CREATE FUNCTION governed_tables(OUT relation regclass, OUT state_column name, OUT key_columns name[], OUT ledger regclass,
+                                OUT history regclass, OUT lifecycle jsonb, OUT options jsonb, OUT problems text[])
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
+
+COMMENT ON FUNCTION governed_tables() IS
+'Each lifecycle of the database, of tables on which the caller has any right, with the problems that verify_fates tells without reading rows; none: {}. It reads catalogs alone and waits for nobody. history is null.';
+
+CREATE FUNCTION petition_cas_version() RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION petition_cas_version() IS
+'The version of the library that is loaded.';
+
 --
 -- Fates
 --

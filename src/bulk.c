@@ -571,7 +571,7 @@ compare_and_swap_many(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly(many_function.name);
 	check_not_null(fcinfo, 1, "keys");
 	InitMaterializedSRF(fcinfo, 0);
-	swap.relation = open_subject(fcinfo);
+	swap.relation = open_subject(fcinfo, RowExclusiveLock);
 	read_subject_arguments(&swap, fcinfo);
 	array = PG_GETARG_ARRAYTYPE_P(1);
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);

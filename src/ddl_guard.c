@@ -106,6 +106,8 @@ typedef struct KnownGuard
 {
 	GuardTrigger *guard;
 	Oid			ledger;
+	Oid			state_type;
+	int32		state_typmod;
 } KnownGuard;
 
 /*
@@ -360,6 +362,23 @@ governed_tables_of(Relation relation, const Event *event)
 }
 
 /*
+ * Reads the type of a column; InvalidOid if it is not there.
+ */
+static void
+get_column_type(Relation relation, const char *name, Oid *type, int32 *typmod)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(relation), name);
+
+	*type = InvalidOid;
+	*typmod = -1;
+	if (attno > InvalidAttrNumber)
+	{
+		*type = TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid;
+		*typmod = TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypmod;
+	}
+}
+
+/*
  * Returns the guards of a table, and the ledgers that they name.
  */
 static List *
@@ -374,6 +393,8 @@ known_guards(Relation relation)
 
 		guard->guard = lfirst(cell);
 		guard->ledger = get_relname_relid(guard->guard->ledger, RelationGetNamespace(relation));
+		get_column_type(relation, guard->guard->state_column, &guard->state_type,
+						&guard->state_typmod);
 		known = lappend(known, guard);
 	}
 	return known;
@@ -448,7 +469,7 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 	before->counts = counts;
 	before->owner = relation->rd_rel->relowner;
 	before->guards = known_guards(relation);
-	before->problems = problems_for_ddl(relation, list_make1_oid(named));
+	before->problems = problems_for_ddl(relation, list_make1_oid(named), NULL);
 	event->watch->befores = lappend(event->watch->befores, before);
 	MemoryContextSwitchTo(caller);
 	RelationClose(relation);
@@ -881,7 +902,7 @@ static void
 check_problems(Relation relation, const Before *before, const List *partitions,
 			   bool creates_trigger, const Event *event)
 {
-	List	   *problems = problems_for_ddl(relation, partitions);
+	List	   *problems = problems_for_ddl(relation, partitions, NULL);
 	bool		takes_away = IsA(event->command, RenameStmt);
 	ListCell   *cell;
 
@@ -1032,6 +1053,35 @@ rewrites_column(Node *command, const char *column)
 }
 
 /*
+ * Returns whether a command only makes the varchar column of a guard's state longer,
+ * without an expression that could write another state.
+ */
+static bool
+only_widens(Relation relation, const GuardTrigger *guard, const Event *event)
+{
+	const Before *before = find_before(governed_root(relation), event);
+	const KnownGuard *former = before == NULL ? NULL : guard_named(before->guards, guard->name);
+	Oid			type;
+	int32		typmod;
+	ListCell   *cell;
+
+	if (former == NULL)
+		return false;
+	get_column_type(relation, guard->state_column, &type, &typmod);
+	foreach(cell, ((AlterTableStmt *) event->command)->cmds)
+	{
+		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
+
+		if (subcommand->subtype == AT_AlterColumnType &&
+			strcmp(subcommand->name, guard->state_column) == 0 &&
+			((ColumnDef *) subcommand->def)->raw_default != NULL)
+			return false;
+	}
+	return former->state_type == VARCHAROID && type == VARCHAROID &&
+		(typmod == -1 || (former->state_typmod != -1 && typmod >= former->state_typmod));
+}
+
+/*
  * Refuses to write other keys or states into the rows of a governed table, or
  * anything into those of a ledger, by an ALTER TABLE (or ALTER TYPE) on the
  * relation altered: this one, one that it is a partition of, or its type.
@@ -1049,7 +1099,8 @@ check_columns(Relation relation, Oid altered, const Event *event)
 	foreach(cell, read_guards(relation))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		bool		rewritten = rewrites_column(event->command, guard->state_column);
+		bool		rewritten = rewrites_column(event->command, guard->state_column) &&
+		!only_widens(relation, guard, event);
 		ListCell   *key;
 
 		foreach(key, guard->key_columns)
@@ -1399,7 +1450,7 @@ is_unsound_bystander(Relation relation, const Event *event)
 	root_oid = governed_root(relation);
 	if (find_before(root_oid, event) != NULL || (root = look_at_relation(root_oid)) == NULL)
 		return false;
-	unsound = was_unsound_anyway(problems_for_ddl(root, NIL));
+	unsound = was_unsound_anyway(problems_for_ddl(root, NIL, NULL));
 	RelationClose(root);
 	return unsound;
 }

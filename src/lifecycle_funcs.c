@@ -1,20 +1,33 @@
 /*-------------------------------------------------------------------------
  *
  * lifecycle_funcs.c
- *	  Questions about the lifecycle of a governed table.
+ *	  Questions about governed tables.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "errors.h"
 #include "governed.h"
 #include "identity.h"
+#include "session.h"
+#include "soundness.h"
+#include "swap.h"
 
+PG_FUNCTION_INFO_V1(governed_tables);
+PG_FUNCTION_INFO_V1(petition_cas_version);
+PG_FUNCTION_INFO_V1(row_key);
 PG_FUNCTION_INFO_V1(lifecycle);
 PG_FUNCTION_INFO_V1(allowed_transitions);
 PG_FUNCTION_INFO_V1(is_fate);
@@ -104,4 +117,132 @@ lifecycle_diagram(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 0, "relation");
 	graph = read_graph(PG_GETARG_OID(0), get_name_argument(fcinfo, 1));
 	PG_RETURN_TEXT_P(cstring_to_text(lifecycle_draw(lifecycle_parse(graph))));
+}
+
+/*
+ * row_key(subject) returns the text of the key of a row of a governed table; null for
+ * no row.
+ */
+Datum
+row_key(PG_FUNCTION_ARGS)
+{
+	Relation	relation = open_subject(fcinfo, AccessShareLock);
+	List	   *guards = read_guards(relation);
+	Datum		values[MAX_KEY_COLUMNS];
+	Governed   *governed;
+	HeapTupleHeader row;
+
+	if (guards == NIL)
+		report_not_governed(relation);
+	/* all lifecycles have the same key */
+	governed = get_governed_by(relation, ((GuardTrigger *) linitial(guards))->oid);
+	check_readable(governed, relation);
+	relation_close(relation, NoLock);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	row = PG_GETARG_HEAPTUPLEHEADER(0);
+	for (int i = 0; i < governed->key.ncolumns; i++)
+	{
+		bool		isnull;
+
+		values[i] = GetAttributeByNum(row, governed->key.columns[i].attno, &isnull);
+		if (isnull)
+			PG_RETURN_NULL();
+	}
+	PG_RETURN_TEXT_P(cstring_to_text(key_text(&governed->key, values)));
+}
+
+/*
+ * petition_cas_version() returns the version of the library that is loaded.
+ */
+Datum
+petition_cas_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(PETITION_CAS_VERSION));
+}
+
+/*
+ * Returns an array of names.
+ */
+static Datum
+names_as_array(const List *names)
+{
+	Datum	   *elements = palloc(Max(1, list_length(names)) * sizeof(Datum));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		elements[count++] = DirectFunctionCall1(namein, CStringGetDatum(lfirst(cell)));
+	return PointerGetDatum(construct_array(elements, count, NAMEOID, NAMEDATALEN, false,
+										   TYPALIGN_CHAR));
+}
+
+/*
+ * Returns the texts of problems as an array.
+ */
+static Datum
+problems_as_array(const List *problems)
+{
+	const char **texts = palloc(Max(1, list_length(problems)) * sizeof(char *));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, problems)
+		texts[count++] = ((Problem *) lfirst(cell))->text;
+	return name_array(texts, count);
+}
+
+/*
+ * Adds a row for each lifecycle of a table.
+ */
+static void
+put_lifecycles(ReturnSetInfo *result, Relation relation)
+{
+	List	   *partitions = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
+	ListCell   *cell;
+
+	foreach(cell, read_guards(relation))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+		Oid			ledger = get_relname_relid(guard->ledger, RelationGetNamespace(relation));
+		List	   *problems = problems_for_ddl(relation, partitions, guard->state_column);
+		Datum		values[8] = {0};
+		bool		nulls[8] = {false, false, false, !OidIsValid(ledger), true};
+
+		values[0] = ObjectIdGetDatum(RelationGetRelid(relation));
+		values[1] = DirectFunctionCall1(namein, CStringGetDatum(guard->state_column));
+		values[2] = names_as_array(guard->key_columns);
+		values[3] = ObjectIdGetDatum(ledger);
+		values[5] = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->graph));
+		values[6] = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->options));
+		problems = list_concat(problems, imprudences(relation, guard->state_column, true));
+		values[7] = problems_as_array(problems);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+/*
+ * governed_tables() returns each lifecycle of the database that the caller may see: of
+ * tables on which he has any right.  It waits for nobody.
+ */
+Datum
+governed_tables(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, tables_with_guards(own_function(own_schema(fcinfo), "guard_fate")))
+	{
+		Oid			relid = lfirst_oid(cell);
+		Relation	relation;
+
+		CHECK_FOR_INTERRUPTS();
+		if (pg_class_aclmask(relid, GetUserId(), ACL_ALL_RIGHTS_RELATION, ACLMASK_ANY) == 0 ||
+			(relation = look_at_relation(relid)) == NULL)
+			continue;
+		put_lifecycles(result, relation);
+		RelationClose(relation);
+	}
+	return (Datum) 0;
 }

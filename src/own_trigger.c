@@ -451,7 +451,7 @@ read_guard_names(Oid relid)
 
 /*
  * Returns the table of a guard, by its OID, if it is in the namespace and the
- * guard names that ledger, else InvalidOid.  A shard is none: its table is.
+ * guard names that ledger (NULL: any, wherever), else InvalidOid.  A shard is none: its table is.
  */
 static Oid
 table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
@@ -469,9 +469,9 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	if (HeapTupleIsValid(row))
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-		if (get_rel_namespace(relid) != namespace ||
-			!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
-			strcmp(guard.ledger, ledger) != 0 ||
+		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
+			(ledger != NULL &&
+			 (get_rel_namespace(relid) != namespace || strcmp(guard.ledger, ledger) != 0)) ||
 			!(strcmp(guard.name, GUARD_TRIGGER) == 0 ||
 			  strcmp(guard.name, guard_name(guard.state_column)) == 0))
 			relid = InvalidOid;
@@ -515,13 +515,23 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row_context);
 		if (OidIsValid(relid))
-			tables = lappend_oid(tables, relid);
+			tables = list_append_unique_oid(tables, relid);
 	}
 	systable_endscan(scan);
 	MemoryContextDelete(row_context);
 	table_close(triggers, AccessShareLock);
 	table_close(depend, AccessShareLock);
 	return tables;
+}
+
+/*
+ * Returns the OIDs of all tables with guards, in the current memory context; see
+ * tables_naming_ledger.
+ */
+List *
+tables_with_guards(Oid guard_fate)
+{
+	return tables_naming_ledger(guard_fate, InvalidOid, NULL);
 }
 
 /*

@@ -53,6 +53,7 @@ extern List *read_guards(Relation relation);
 extern GuardTrigger *read_guard(Relation relation, Oid trigger);
 extern GuardTrigger *choose_guard(List *guards, const char *state_column, Relation relation);
 extern List *read_guard_names(Oid relid);
+extern List *tables_with_guards(Oid guard_fate);
 extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);
 extern char *ledger_subject(Relation ledger, char **state_column);
 extern Oid	own_function(const char *schema, const char *function);

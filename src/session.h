@@ -8,6 +8,9 @@
 #ifndef PETITION_CAS_SESSION_H
 #define PETITION_CAS_SESSION_H
 
+/* The version of the library; petition_cas.control has that of the extension */
+#define PETITION_CAS_VERSION "1.0"
+
 /* How many bytes the settings that are recorded may have */
 #define ACTOR_LIMIT			1000
 #define REASON_LIMIT		10000

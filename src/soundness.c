@@ -804,14 +804,14 @@ governed_problems(Relation relation, const char *state_column)
 /*
  * Returns the problems of a table that has a guard, as far as DDL is judged by
  * them: of its partitions just those of the OIDs given are looked at, and no
- * other relation is locked.
+ * other relation is locked; with a state column, of that lifecycle alone.
  */
 List *
-problems_for_ddl(Relation relation, const List *partitions)
+problems_for_ddl(Relation relation, const List *partitions, const char *state_column)
 {
 	Findings	findings = {.unlocked = true,.partitions = partitions};
 
-	find_all_problems(&findings, relation, NULL, NULL);
+	find_all_problems(&findings, relation, NULL, state_column);
 	return findings.problems;
 }
 
@@ -1017,12 +1017,12 @@ find_event_triggers(Findings *findings)
 
 /*
  * Returns what is imprudent about a table that has a guard; with a state column, about
- * that lifecycle alone.
+ * that lifecycle alone.  unlocked: without waiting for anybody.
  */
 List *
-imprudences(Relation relation, const char *state_column)
+imprudences(Relation relation, const char *state_column, bool unlocked)
 {
-	Findings	findings = {0};
+	Findings	findings = {.unlocked = unlocked};
 	ListCell   *cell;
 
 	find_event_triggers(&findings);

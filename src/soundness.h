@@ -35,8 +35,9 @@ extern bool has_key_index(Relation relation, const List *columns, Oid except);
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
 extern List *ledger_problems(Relation ledger, Relation relation, List *key_columns);
 extern List *governed_problems(Relation relation, const char *state_column);
-extern List *problems_for_ddl(Relation relation, const List *partitions);
-extern List *imprudences(Relation relation, const char *state_column);
+extern List *problems_for_ddl(Relation relation, const List *partitions,
+							  const char *state_column);
+extern List *imprudences(Relation relation, const char *state_column, bool unlocked);
 extern Relation look_at_relation(Oid relid);
 extern bool has_user_code(Relation ledger);
 

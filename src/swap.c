@@ -739,10 +739,10 @@ swap_one(Swap *swap, FunctionCallInfo fcinfo)
 }
 
 /*
- * Opens the table whose row type the function's first argument has.
+ * Opens the table whose row type the function's first argument has, with that lock.
  */
 Relation
-open_subject(FunctionCallInfo fcinfo)
+open_subject(FunctionCallInfo fcinfo, LOCKMODE lockmode)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	Oid			relid = OidIsValid(type) ? get_typ_typrelid(getBaseType(type)) : InvalidOid;
@@ -755,7 +755,7 @@ open_subject(FunctionCallInfo fcinfo)
 				 errhint("Name the table by a null of its row type, such as null::orders.")));
 
 	/* somebody may have dropped it while we waited for the lock */
-	relation = try_relation_open(relid, RowExclusiveLock);
+	relation = try_relation_open(relid, lockmode);
 	if (relation == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -824,7 +824,7 @@ compare_and_swap(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly(swap_function.name);
 	check_not_null(fcinfo, 1, "key");
-	PG_RETURN_DATUM(swap_subject(fcinfo, &swap_function, open_subject(fcinfo)));
+	PG_RETURN_DATUM(swap_subject(fcinfo, &swap_function, open_subject(fcinfo, RowExclusiveLock)));
 }
 
 /*
@@ -835,7 +835,7 @@ try_compare_and_swap(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly(try_subject_function.name);
 	check_not_null(fcinfo, 1, "key");
-	PG_RETURN_DATUM(swap_subject(fcinfo, &try_subject_function, open_subject(fcinfo)));
+	PG_RETURN_DATUM(swap_subject(fcinfo, &try_subject_function, open_subject(fcinfo, RowExclusiveLock)));
 }
 
 /*

@@ -95,7 +95,7 @@ extern const char *const outcome_names[];
 
 extern const SwapFunction try_subject_function;
 
-extern Relation open_subject(FunctionCallInfo fcinfo);
+extern Relation open_subject(FunctionCallInfo fcinfo, LOCKMODE lockmode);
 extern void read_states(Swap *swap, FunctionCallInfo fcinfo, int first);
 extern void read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo);
 extern Outcome make_swap(Swap *swap);

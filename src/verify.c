@@ -483,7 +483,7 @@ verify_fates(PG_FUNCTION_ARGS)
 		if (state_column != NULL)
 			guards = list_make1(choose_guard(guards, state_column, relation));
 		put_problems(result, governed_problems(relation, state_column));
-		put_problems(result, imprudences(relation, state_column));
+		put_problems(result, imprudences(relation, state_column, false));
 		foreach(cell, guards)
 		{
 			GuardTrigger *guard = lfirst(cell);

@@ -1,0 +1,60 @@
+-- Looking at it: governed_tables, row_key, the version; and a longer varchar.
+
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/helpers.psql'
+\set ECHO none
+\i :helpers
+CREATE SCHEMA test_governed_tables;
+SET search_path = test_governed_tables, public;
+
+SELECT petition_cas_version() = extversion FROM pg_extension WHERE extname = 'petition_cas';
+CREATE TABLE orders (tenant int, id int, state varchar(10), other text, PRIMARY KEY (tenant, id));
+SELECT govern('orders', '{"open": ["closed"]}', initial_states => '{open}');
+SELECT govern('orders', '{"x": ["y"]}', state_column => 'other', keep_rows => false);
+CREATE TABLE parted (id int PRIMARY KEY, state text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (10);
+SELECT govern('parted', '{"a": ["b"]}');
+CREATE VIEW here AS SELECT * FROM governed_tables() WHERE relation IN (SELECT oid FROM pg_class WHERE relnamespace = 'test_governed_tables'::regnamespace);
+SELECT * FROM here ORDER BY relation::text, state_column;
+SELECT count(*) >= 3, bool_and(problems IS NOT NULL) FROM governed_tables();
+
+-- What is wrong is told, as verify_fates tells it.
+BEGIN;
+SET LOCAL petition_cas.allow_unguard = on;
+ALTER TABLE orders DISABLE TRIGGER petition_cas_guard_other;
+ALTER TABLE parted_1 DISABLE TRIGGER petition_cas_guard;
+ALTER TABLE orders_fates DROP CONSTRAINT orders_fates_pkey;
+GRANT INSERT ON orders_other_fates TO public;
+SELECT relation, state_column, problems FROM here ORDER BY relation::text, state_column;
+DROP TABLE orders_other_fates;
+SELECT relation, state_column, ledger, problems FROM here ORDER BY relation::text, state_column;
+ROLLBACK;
+
+-- A caller sees the tables on which he has a right.
+CREATE ROLE regress_looker;
+GRANT USAGE ON SCHEMA test_governed_tables TO regress_looker;
+GRANT SELECT ON here, orders TO regress_looker;
+SET ROLE regress_looker;
+SELECT DISTINCT relation FROM governed_tables() WHERE relation::text ~ 'orders|parted' ORDER BY 1;
+RESET ROLE;
+DROP OWNED BY regress_looker;
+DROP ROLE regress_looker;
+
+-- The key of a row, as compare_and_swap takes it.
+INSERT INTO orders VALUES (7, 42, 'open', 'x'), (8, 1, 'open', 'x');
+SELECT row_key(o), (compare_and_swap(NULL::orders, row_key(o), 'open', 'closed', state_column => 'state')).state FROM orders o ORDER BY id;
+SELECT row_key(NULL::orders);
+INSERT INTO parted VALUES (3, 'a');
+SELECT row_key(p) FROM parted p;
+SELECT row_key(p) FROM parted_1 p;
+SELECT told($$SELECT row_key(c) FROM pg_class c LIMIT 1$$);
+SELECT told($$SELECT row_key(1)$$);
+
+-- A varchar state column may become longer, and nothing else.
+SELECT told('ALTER TABLE orders ALTER state TYPE ' || type)
+FROM unnest(ARRAY['varchar(9)', 'varchar(20) USING state', 'varchar(20) USING ''x''', 'text', 'char(20)', 'varchar(20)', 'varchar', 'varchar(20)']) type;
+SELECT told('ALTER TABLE orders ALTER state TYPE varchar(20), ALTER tenant TYPE bigint');
+SELECT told('ALTER TABLE orders ALTER other TYPE varchar(20)');
+SELECT told('ALTER TABLE orders_fates ALTER fate TYPE varchar');
+SELECT extend_lifecycle('orders', '{"open": ["a state with a long name"]}', 'state');
+SELECT * FROM verify_fates('orders');
