@@ -58,6 +58,11 @@ extern PGDLLEXPORT void _PG_init(void);
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid))
 #endif
 
+/* 16 calls a relation's file by another name. */
+#if PG_VERSION_NUM < 160000
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
+#endif
+
 /* 17 asks whether a stronger lock counts too. */
 #if PG_VERSION_NUM >= 170000
 #define holds_lock(tag, mode) LockHeldByMe(tag, mode, false)

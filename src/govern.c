@@ -440,7 +440,7 @@ create_ledger_guards(Oid ledger, const char *schema, const char *whose)
 {
 	create_trigger(ledger, LEDGER_TRIGGER, "BEFORE UPDATE OR DELETE", "ROW", schema,
 				   psprintf("guard_ledger(%s)", whose));
-	create_trigger(ledger, LEDGER_TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
+	create_trigger(ledger, LEDGER_TRUNCATE_TRIGGER, "AFTER TRUNCATE", "STATEMENT", schema,
 				   "guard_ledger()");
 }
 
@@ -668,7 +668,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 
 	create_ledger_guards(ledger, schema, whose);
 	create_guard(relid, schema, &wanted);
-	create_trigger(relid, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
+	create_trigger(relid, TRUNCATE_TRIGGER, "AFTER TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
 	relation = table_open(relid, NoLock);
 	governed = get_governed(relation, state_column);

@@ -14,9 +14,13 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -440,45 +444,101 @@ guard_fate(PG_FUNCTION_ARGS)
 }
 
 /*
- * guard_truncate(): the trigger that refuses TRUNCATE of a governed table
- * while its ledger has rows, seen with the latest snapshot.  TRUNCATE holds its
- * lock by now, so no assignment is under way.  A table that has lost its guard is
- * governed no more, whatever is left on it or on its shards.
+ * guard_truncate(): the trigger that judges TRUNCATE of a governed table when it is
+ * done: the table may be emptied together with its ledgers, or while those are empty, or
+ * if its rows need not be kept.  TRUNCATE holds its lock by now, so no assignment is
+ * under way.
  */
 Datum
 guard_truncate(PG_FUNCTION_ARGS)
 {
-	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
+	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_AFTER);
 	ListCell   *cell;
 
+	if (petition_cas_allow_unguard)
+		return PointerGetDatum(NULL);
 	foreach(cell, read_guards(call->tg_relation))
 	{
 		GuardTrigger *guard = lfirst(cell);
+		Governed   *governed = get_governed_by(call->tg_relation, guard->oid);
 
-		if (has_ledger_rows(get_governed_by(call->tg_relation, guard->oid)))
+		if (governed->options.keep_rows && has_ledger_rows(governed))
 			report_protected_relation(call->tg_relation,
 									  "cannot truncate relation \"%s\", because rows of it are fated",
-									  "A fate is for ever, and so is its row. Delete the rows that have no fate.");
+									  "A fate is for ever, and so is its row. Delete the rows that have no fate; or, to begin anew, truncate the table together with its ledgers, as their owner.");
 	}
 	return PointerGetDatum(NULL);
 }
 
 /*
+ * Returns whether a table, all of its partitions included, has been emptied by this
+ * transaction, as TRUNCATE does it, or been created by it.
+ */
+static bool
+is_emptied(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	relation = table_open(lfirst_oid(cell), NoLock);
+		bool		emptied = !RELKIND_HAS_STORAGE(relation->rd_rel->relkind) ||
+			((relation->rd_createSubid != InvalidSubTransactionId ||
+			  relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
+			 RelationGetNumberOfBlocks(relation) == 0);
+
+		table_close(relation, NoLock);
+		if (!emptied)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Returns whether a ledger, which was truncated, may be: by its owner, together with
+ * the table that uses it.
+ */
+static bool
+may_empty_ledger(Relation ledger, Oid guard_fate)
+{
+	List	   *users = tables_naming_ledger(guard_fate, RelationGetNamespace(ledger),
+											 RelationGetRelationName(ledger));
+	bool		used = false;
+	ListCell   *cell;
+
+	if (!object_ownercheck(RelationRelationId, RelationGetRelid(ledger), GetUserId()))
+		return false;
+	foreach(cell, users)
+	{
+		/* somebody else's guard may name anything */
+		if (relation_owner(lfirst_oid(cell)) != ledger->rd_rel->relowner)
+			continue;
+		used = true;
+		if (!is_emptied(lfirst_oid(cell)))
+			return false;
+	}
+	return used;
+}
+
+/*
  * guard_ledger(): the triggers that refuse any change of a ledger but new
- * rows.
+ * rows; but for TRUNCATE together with the table, judged when it is done, and for
+ * what a superuser does with petition_cas.allow_unguard.
  */
 Datum
 guard_ledger(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = (TriggerData *) fcinfo->context;
-	TriggerEvent level = TRIGGER_EVENT_ROW;
+	bool		truncates = CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_BY_TRUNCATE(call->tg_event);
 
-	if (CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_BY_TRUNCATE(call->tg_event))
-		level = 0;
-	call = check_trigger_call(fcinfo, "guard_ledger", TRIGGER_EVENT_BEFORE | level);
-
-	report_protected_relation(call->tg_relation,
-							  "cannot change or remove rows of ledger \"%s\"",
-							  "A ledger only grows: a fate is for ever.");
-	return PointerGetDatum(NULL);
+	call = check_trigger_call(fcinfo, "guard_ledger", truncates ? TRIGGER_EVENT_AFTER :
+							  TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
+	if (!petition_cas_allow_unguard &&
+		!(truncates &&
+		  may_empty_ledger(call->tg_relation, own_function(own_schema(fcinfo), "guard_fate"))))
+		report_protected_relation(call->tg_relation,
+								  "cannot change or remove rows of ledger \"%s\"",
+								  "A ledger only grows: a fate is for ever.");
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(call->tg_event) ? call->tg_newtuple :
+						   call->tg_trigtuple);
 }

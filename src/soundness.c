@@ -481,10 +481,10 @@ find_trigger_problem(Findings *findings, Relation relation, const char *name, co
 	}			wanted[] = {
 		{GUARD_TRIGGER, "guard_fate", TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER |
 		TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
-		{TRUNCATE_TRIGGER, "guard_truncate", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE},
+		{TRUNCATE_TRIGGER, "guard_truncate", TRIGGER_TYPE_AFTER | TRIGGER_TYPE_TRUNCATE},
 		{LEDGER_TRIGGER, "guard_ledger", TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE |
 		TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
-		{LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE}
+		{LEDGER_TRUNCATE_TRIGGER, "guard_ledger", TRIGGER_TYPE_AFTER | TRIGGER_TYPE_TRUNCATE}
 	};
 	const Trigger *trigger = find_trigger(relation, name);
 

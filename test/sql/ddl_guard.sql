@@ -37,7 +37,7 @@ SELECT c, refused(c) FROM unnest(ARRAY[
     'CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', ''t_fates'', ''{"won": ["open"]}'')',
     'CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_fate(''id'', ''state'', ''t_fates'', ''{"open": ["won"]}'')',
     'CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', ''t_fates'', ''{"open": ["won"]}'')',
-    'CREATE OR REPLACE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON t EXECUTE FUNCTION guard_truncate()',
+    'CREATE OR REPLACE TRIGGER petition_cas_truncate AFTER TRUNCATE ON t EXECUTE FUNCTION guard_truncate()',
     'CREATE TRIGGER other AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', ''t_fates'', ''{"open": ["won"]}'')',
     'CREATE CONSTRAINT TRIGGER other AFTER INSERT OR UPDATE OR DELETE ON t DEFERRABLE FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', ''t_fates'', ''{"open": ["won"]}'')']) c;
 
@@ -192,7 +192,7 @@ CREATE TABLE nullable (id int PRIMARY KEY, state text);
 SELECT told($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nullable FOR EACH ROW
     EXECUTE FUNCTION guard_fate('id', 'state', 'nullable_fates', '{"open": ["won", "lost"]}')$$);
 SELECT told('ALTER TABLE nullable ENABLE ALWAYS TRIGGER petition_cas_guard');
-SELECT told('CREATE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON nullable EXECUTE FUNCTION guard_truncate()');
+SELECT told('CREATE TRIGGER petition_cas_truncate AFTER TRUNCATE ON nullable EXECUTE FUNCTION guard_truncate()');
 SELECT told('ALTER TABLE nullable ENABLE ALWAYS TRIGGER petition_cas_truncate');
 SELECT * FROM verify_fates('nullable');
 

@@ -12,9 +12,9 @@ SELECT govern('cases', '{"open": ["granted", "denied"]}');
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END';
 
 SELECT told('CREATE OR REPLACE TRIGGER petition_cas_guard AFTER UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION nothing()');
-SELECT told('CREATE OR REPLACE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON cases EXECUTE FUNCTION nothing()');
+SELECT told('CREATE OR REPLACE TRIGGER petition_cas_truncate AFTER TRUNCATE ON cases EXECUTE FUNCTION nothing()');
 SELECT told('CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE ON cases_fates FOR EACH ROW EXECUTE FUNCTION nothing()');
-SELECT told('CREATE OR REPLACE TRIGGER petition_cas_ledger_truncate BEFORE TRUNCATE ON cases_fates EXECUTE FUNCTION nothing()');
+SELECT told('CREATE OR REPLACE TRIGGER petition_cas_ledger_truncate AFTER TRUNCATE ON cases_fates EXECUTE FUNCTION nothing()');
 
 -- others are free
 SELECT told('CREATE TRIGGER mine AFTER UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION nothing()');

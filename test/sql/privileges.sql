@@ -103,7 +103,7 @@ CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON bait FOR E
     EXECUTE FUNCTION guard_fate('id', 'state', 'petition_submissions_fates', '{"open": ["closed"]}');
 RESET petition_cas.allow_unguard;
 SET ROLE regress_thief;
-CREATE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON bait EXECUTE FUNCTION guard_truncate();
+CREATE TRIGGER petition_cas_truncate AFTER TRUNCATE ON bait EXECUTE FUNCTION guard_truncate();
 SELECT told($$ INSERT INTO bait VALUES (pid(20), 'closed') $$);
 INSERT INTO bait VALUES (pid(20), 'open');
 SELECT told($$ UPDATE bait SET state = 'closed' $$);

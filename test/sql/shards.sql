@@ -15,7 +15,7 @@ CREATE FUNCTION guard(shard text, number bigint, ledger text) RETURNS void LANGU
 BEGIN
     EXECUTE format('CREATE TRIGGER %2$I AFTER INSERT OR UPDATE OR DELETE ON %1$I FOR EACH ROW EXECUTE FUNCTION guard_fate(''id'', ''state'', %3$L, ''{"open": ["won", "lost"]}'')', shard, 'petition_cas_guard_' || number, ledger);
     EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', shard, 'petition_cas_guard_' || number);
-    EXECUTE format('CREATE TRIGGER %2$I BEFORE TRUNCATE ON %1$I EXECUTE FUNCTION guard_truncate()', shard, 'petition_cas_truncate_' || number);
+    EXECUTE format('CREATE TRIGGER %2$I AFTER TRUNCATE ON %1$I EXECUTE FUNCTION guard_truncate()', shard, 'petition_cas_truncate_' || number);
     EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', shard, 'petition_cas_truncate_' || number);
 END $$;
 CREATE FUNCTION create_shard(shard text, number bigint, ledger text) RETURNS void LANGUAGE plpgsql AS $$
@@ -61,7 +61,7 @@ SELECT c, (SELECT told FROM told(c) LIMIT 1) FROM unnest(ARRAY[
 CREATE TABLE t_fates_102016 (LIKE t_fates INCLUDING ALL);
 CREATE TRIGGER petition_cas_ledger_102016 BEFORE UPDATE OR DELETE ON t_fates_102016
     FOR EACH ROW EXECUTE FUNCTION guard_ledger();
-CREATE TRIGGER petition_cas_ledger_truncate_102016 BEFORE TRUNCATE ON t_fates_102016 EXECUTE FUNCTION guard_ledger();
+CREATE TRIGGER petition_cas_ledger_truncate_102016 AFTER TRUNCATE ON t_fates_102016 EXECUTE FUNCTION guard_ledger();
 INSERT INTO t_fates_102016 SELECT * FROM t_fates;
 SELECT told($$UPDATE t_fates_102016 SET fate = 'lost'$$);
 SELECT told($$TRUNCATE t_fates_102016$$);

@@ -56,7 +56,7 @@ SELECT after($$ DROP TRIGGER petition_cas_guard ON t;
     CREATE CONSTRAINT TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["closed"]}');
     ALTER TABLE t ENABLE ALWAYS TRIGGER petition_cas_guard $$);
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-SELECT after($$ CREATE OR REPLACE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON t EXECUTE FUNCTION nothing();
+SELECT after($$ CREATE OR REPLACE TRIGGER petition_cas_truncate AFTER TRUNCATE ON t EXECUTE FUNCTION nothing();
     ALTER TABLE t ENABLE ALWAYS TRIGGER petition_cas_truncate $$);
 SELECT after($$ CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION nothing();
     ALTER TABLE t ENABLE ALWAYS TRIGGER petition_cas_guard $$);

@@ -313,7 +313,7 @@ refused '`CREATE OR REPLACE TRIGGER` with another function', \@all, 'PF006',
   q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION other()},
   before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
 refused '`CREATE OR REPLACE TRIGGER` with another function, against `TRUNCATE`', \@all, 'PF006',
-  q{CREATE OR REPLACE TRIGGER petition_cas_truncate BEFORE TRUNCATE ON t EXECUTE FUNCTION other()},
+  q{CREATE OR REPLACE TRIGGER petition_cas_truncate AFTER TRUNCATE ON t EXECUTE FUNCTION other()},
   before => q{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN null; END'};
 refused 'a second guard under another name', \@all, 'PF006',
   q{CREATE TRIGGER zzz AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"open": ["won", "lost"]}')};
