@@ -482,10 +482,10 @@ is_emptied(Oid relid)
 	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation	relation = table_open(lfirst_oid(cell), NoLock);
-		bool		emptied = !RELKIND_HAS_STORAGE(relation->rd_rel->relkind) ||
-			((relation->rd_createSubid != InvalidSubTransactionId ||
-			  relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
-			 RelationGetNumberOfBlocks(relation) == 0);
+		bool		has_storage = RELKIND_HAS_STORAGE(relation->rd_rel->relkind);
+		bool		is_new = relation->rd_createSubid != InvalidSubTransactionId ||
+		relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId;
+		bool		emptied = !has_storage || (is_new && RelationGetNumberOfBlocks(relation) == 0);
 
 		table_close(relation, NoLock);
 		if (!emptied)

@@ -351,20 +351,29 @@ key_arrays(const Key *key, const Datum *keys, int count, Datum *arrays)
 }
 
 /*
- * Appends the columns of a relation's key, as values; alias is how the statement
- * knows the relation, or NULL.
+ * Appends a column of a key, as a value; alias is how the statement knows the
+ * relation, or NULL.
+ */
+static void
+append_key_column(StringInfo query, const KeyColumn *column, const char *alias)
+{
+	appendStringInfo(query, "%s%s%s", alias != NULL ? alias : "", alias != NULL ? "." : "",
+					 quote_identifier(column->name));
+	if (column->is_domain)
+		appendStringInfo(query, "::%s", format_type_be_qualified(column->type));
+}
+
+/*
+ * Appends the columns of a relation's key, as values; alias as above.
  */
 void
 append_key(StringInfo query, const Key *key, const char *alias)
 {
 	for (int i = 0; i < key->ncolumns; i++)
 	{
-		const KeyColumn *column = &key->columns[i];
-
-		appendStringInfo(query, "%s%s%s%s", i > 0 ? ", " : "", alias != NULL ? alias : "",
-						 alias != NULL ? "." : "", quote_identifier(column->name));
-		if (column->is_domain)
-			appendStringInfo(query, "::%s", format_type_be_qualified(column->type));
+		if (i > 0)
+			appendStringInfoString(query, ", ");
+		append_key_column(query, &key->columns[i], alias);
 	}
 }
 
@@ -390,19 +399,14 @@ append_key_equality(StringInfo query, const Key *key, const char *alias, const K
 {
 	for (int i = 0; i < key->ncolumns; i++)
 	{
-		Key			part = {1, {key->columns[i]}};
-
 		if (i > 0)
 			appendStringInfoString(query, " AND ");
-		append_key(query, &part, alias);
-		append_operator(query, part.columns[0].operations->eq_opr);
+		append_key_column(query, &key->columns[i], alias);
+		append_operator(query, key->columns[i].operations->eq_opr);
 		if (other_key == NULL)
 			appendStringInfo(query, "$%d", i + 1);
 		else
-		{
-			part.columns[0] = other_key->columns[i];
-			append_key(query, &part, other);
-		}
+			append_key_column(query, &other_key->columns[i], other);
 	}
 }
 
@@ -429,12 +433,10 @@ append_key_in(StringInfo query, const Key *key, const char *alias)
 	appendStringInfoString(query, ") WHERE ");
 	for (int i = 0; i < key->ncolumns; i++)
 	{
-		Key			part = {1, {key->columns[i]}};
-
 		if (i > 0)
 			appendStringInfoString(query, " AND ");
-		append_key(query, &part, alias);
-		append_operator(query, part.columns[0].operations->eq_opr);
+		append_key_column(query, &key->columns[i], alias);
+		append_operator(query, key->columns[i].operations->eq_opr);
 		appendStringInfo(query, "wanted_keys.wanted_%d", i + 1);
 	}
 	appendStringInfoChar(query, ')');

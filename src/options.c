@@ -76,7 +76,6 @@ read_options(const char *text, Options *options)
 {
 	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	JsonbIterator *iterator;
-	JsonbIteratorToken token;
 	JsonbValue	name;
 	JsonbValue	value;
 
@@ -88,7 +87,7 @@ read_options(const char *text, Options *options)
 		return false;
 	iterator = JsonbIteratorInit(&json->root);
 	(void) JsonbIteratorNext(&iterator, &name, false);
-	while ((token = JsonbIteratorNext(&iterator, &name, true)) == WJB_KEY)
+	while (JsonbIteratorNext(&iterator, &name, true) == WJB_KEY)
 	{
 		const char *option = pnstrdup(name.val.string.val, name.val.string.len);
 

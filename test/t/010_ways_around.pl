@@ -521,7 +521,7 @@ refused 'an inheritance child', \@owner, 'PF006', 'CREATE TABLE child () INHERIT
 refused '`ATTACH PARTITION` to another table', \@owner, 'PF006', 'ALTER TABLE other ATTACH PARTITION t_fates DEFAULT',
   before => 'CREATE TABLE other (LIKE t_fates) PARTITION BY LIST (assigned_by)';
 refused 'make it a typed table', \@owner, 'PF006', 'ALTER TABLE t_fates OF ledger_type',
-  before => 'CREATE TYPE ledger_type AS (id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8)';
+  before => 'CREATE TYPE ledger_type AS (id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8, reason text, request_id text, evidence_hash text)';
 refused '`govern` the ledger', \@owner, '42809', q{SELECT govern('t_fates', '{"open": ["won", "lost"]}', state_column => 'fate')};
 refused 'a table of a stranger in the place of the ledger, before `govern`', \@owner, '55000', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
   before => 'CREATE TABLE u (id int PRIMARY KEY, state text)',
