@@ -16,31 +16,31 @@ CREATE FUNCTION lifecycle(relation regclass, state_column name DEFAULT NULL) RET
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION lifecycle(regclass, name) IS
-'The lifecycle of a governed relation. Errors: 55000 if it is not governed, 22004 for null.';
+'The lifecycle of a governed relation, by state_column if it has several. Errors: 55000 if it is not governed, 22023 for a state_column that is not governed, or none where there are several lifecycles, 22004 for null.';
 
 CREATE FUNCTION allowed_transitions(relation regclass, from_state text, state_column name DEFAULT NULL) RETURNS text[]
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION allowed_transitions(regclass, text, name) IS
-'The states that from_state leads to in the lifecycle of a governed relation; none for a fate. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
+'The states that from_state leads to in the lifecycle of a governed relation, by state_column if it has several; none for a fate. Errors: 22023 for a state that is not in it, and for a state_column that is not governed, or none where there are several lifecycles, 55000 if the relation is not governed, 22004 for null.';
 
 CREATE FUNCTION is_fate(relation regclass, state text, state_column name DEFAULT NULL) RETURNS boolean
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION is_fate(regclass, text, name) IS
-'Whether a state is a fate, that is, leads to no other in the lifecycle of a governed relation. Errors: 22023 for a state that is not in it, 55000 if the relation is not governed, 22004 for null.';
+'Whether a state is a fate, that is, leads to no other in the lifecycle of a governed relation, by state_column if it has several. Errors: 22023 for a state that is not in it, and for a state_column that is not governed, or none where there are several lifecycles, 55000 if the relation is not governed, 22004 for null.';
 
 CREATE FUNCTION extend_lifecycle(relation regclass, transitions jsonb, state_column name DEFAULT NULL) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION extend_lifecycle(regclass, jsonb, name) IS
-'Adds states and transitions, written as a lifecycle, to that of a governed relation; returns the whole lifecycle. Waits for transactions that have written to the relation. Only for its owner. Errors: PF006 for a transition out of a fate, 22023 for JSON of another form, states that the column cannot hold, or a lifecycle without a fate, 54000 for more than 1000 states, 55000 if the relation is not governed or a governed column is gone, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
+'Adds states and transitions, written as a lifecycle, to that of a governed relation, by state_column if it has several; returns the whole lifecycle. Waits for transactions that have written to the relation. Only for its owner. Errors: PF006 for a transition out of a fate, 22023 for JSON of another form, states that the column cannot hold, a lifecycle without a fate, or a state_column that is not governed, or none where there are several lifecycles, 54000 for more than 1000 states, 55000 if the relation is not governed or a governed column is gone, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION lifecycle_diagram(relation regclass, state_column name DEFAULT NULL) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION lifecycle_diagram(regclass, name) IS
-'The lifecycle of a governed relation as a Mermaid stateDiagram-v2. Errors: 55000 if it is not governed, 22004 for null.';
+'The lifecycle of a governed relation, by state_column if it has several, as a Mermaid stateDiagram-v2. Errors: 55000 if it is not governed, 22023 for a state_column that is not governed, or none where there are several lifecycles, 22004 for null.';
 
 --
 -- Governed tables and the ledger
@@ -50,19 +50,19 @@ CREATE FUNCTION guard_fate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_fate() IS
-'The row trigger petition_cas_guard of a governed table, which govern creates; its arguments are key column, state column, ledger and lifecycle. Records fates in the ledger. Errors: PF002 for a change of a fate, or if the ledger holds another one, PF003 for a transition that is not in the lifecycle, PF006 for a changed key or the DELETE of a fated row, 22023 for an unknown state or an actor that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and for any change if a governed column is gone, 55006 for a fate while the table is rewritten, 42P01 if the ledger is gone, 42501 if it has another owner, 39P01 if called otherwise.';
+'The row trigger of a lifecycle of a governed table, which govern creates: petition_cas_guard, and petition_cas_guard_<state column> for each lifecycle after the first. Its arguments are key columns, state column, ledger, lifecycle and, if they are not the default, options. Records fates in the ledger. Errors: PF002 for a change of a fate, or if the ledger holds another one, PF003 for a transition that is not in the lifecycle, or an insertion in a state that is not an initial one, PF006 for a changed key or, unless keep_rows is false, the DELETE of a fated row, 22023 for an unknown state or an actor, reason or request_id that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and for any change if a governed column is gone, 55006 for a fate while the table is rewritten, 42P01 if the ledger is gone, 42501 if it has another owner, 39P01 if called otherwise.';
 
 CREATE FUNCTION guard_truncate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_truncate() IS
-'The statement trigger petition_cas_truncate of a governed table, which govern creates. Errors: PF006 for TRUNCATE while the ledger has rows, 42P01 if the ledger is gone, 42501 if it has another owner.';
+'The statement trigger petition_cas_truncate of a governed table, which govern creates. Errors: PF006 for TRUNCATE while a ledger of the table has rows, 42P01 if a ledger is gone, 42501 if it has another owner.';
 
 CREATE FUNCTION guard_ledger() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ledger() IS
-'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name is a shortened one, the argument is the name of its table. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
+'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name does not say whose it is, the arguments are its table and, for a lifecycle after the first, its state column. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT NULL, state_column name DEFAULT 'state',
@@ -71,25 +71,25 @@ CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], boolean) IS
-'Puts a table under a lifecycle: creates its triggers and its ledger <table>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows), records the fates that rows have, and returns the ledger. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if it is governed already, 42703 for a column it does not have, 42701 for a key named as a column of the ledger, 42804 for a state column that is not text, varchar or an enum, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle or rows in states that are not in it, 42501 if the caller does not own the table, 22004 for null.';
+'Puts a state column of a table under a lifecycle, beside others that it may have: creates its triggers and its ledger, <table>_fates or, after the first, <table>_<state column>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows, unless keep_rows is false), records the fates that rows have, and returns the ledger. The key is the primary key, or key_column. initial_states are those in which rows may be inserted, null any; keep_rows, whether fated rows can be deleted no more. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if the column is governed already, 42703 for a column it does not have, 42701 for two key columns that would have the same name in the ledger, 42804 for a state column of a type that holds no states, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle, states that the column cannot hold, rows in states that are not in it, initial_states that are empty or not in it, or another key than that of the table''s other lifecycles, 42501 if the caller does not own the table, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION ungovern(regclass, name) IS
-'Drops the triggers of a governed table; its ledger stays, with its own triggers. Only for the owner. Errors: 55000 if the table is not governed, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
+'Drops the triggers of a governed table, or of one of its lifecycles, by state_column; the ledger stays, with its own triggers. Only for the owner. Errors: 55000 if the table is not governed, 22023 for a state_column that is not governed, or none where there are several lifecycles, 42809 for a partition, 55006 if trigger events of it are pending, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION verify_fates(relation regclass, state_column name DEFAULT NULL, OUT key text, OUT problem text) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION verify_fates(regclass, name) IS
-'Compares a governed table with its ledger both ways, as they are committed when it is called, and checks whether table, triggers and ledger are sound; returns each problem, with the key if it is one of a row, and nothing if all is well. A problem without a key keeps the table from assigning fates, unless its text begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 42809 for a partition, 42501 if the caller does not own it, 22004 for null.';
+'Compares a governed table with its ledgers both ways, or with that of state_column alone, as they are committed when it is called, and checks whether table, triggers and ledgers are sound; returns each problem, with the key if it is one of a row, and nothing if all is well. A problem without a key keeps the table from assigning fates, unless its text begins with imprudent. Only for the owner. Errors: 55000 if the relation is not governed, 22023 for a state_column that is not governed, 42809 for a partition, 42501 if the caller does not own it, 22004 for null.';
 
 CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION backfill_fates(regclass, name) IS
-'Adds a ledger row for each fated row that lacks one, as after an import under the replica role; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
+'Adds a ledger row for each fated row that lacks one, as after an import under the replica role, in all lifecycles of the table or in that of state_column; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 22023 for a state_column that is not governed, and for a setting that cannot be recorded, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
 CREATE FUNCTION row_key(subject anyelement) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
@@ -143,7 +143,7 @@ CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state t
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
-'Gives a petition its fate if it is in expected_state; returns the petition. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is not a fate, 22023 for an unknown state, 55000 if the update was suppressed or altered, several rows have the id, or the table is unsound or not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+'Gives a petition its fate if it is in expected_state; returns the petition. The reason is recorded in the petition and in the ledger. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is not a fate, 22023 for an unknown state or a reason that cannot be recorded, 55000 if the update was suppressed or altered, several rows have the id, or the table is unsound or not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
 
 CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
                                 reason text DEFAULT NULL,
@@ -169,7 +169,7 @@ CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
-'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders; the key is read by its type''s input function. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, and 23514 if it is of a domain that the row would violate.';
+'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders. The key may be of any type, and its text form is read by the key''s own; one of several columns is a JSON array of their values, or an object. changes are other columns to set in the same UPDATE, a JSON object; the reason is recorded in the ledger; state_column names the lifecycle if there are several. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, 23514 if it is of a domain that the row would violate, 22023 also for a key of another form, changes that are no object or set the key or a state column, and a state_column that is not governed, or none where there are several lifecycles, 42703 for changes of a column that there is not, 0A000 for a generated state column.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
@@ -178,7 +178,7 @@ CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expe
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
-'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does.';
+'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does. On a table with keep_rows false, a fate that the ledger holds for the key is already_fated.';
 
 CREATE FUNCTION try_compare_and_swap(relation regclass, key anycompatible, expected_state text, new_state text,
                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
@@ -187,7 +187,7 @@ CREATE FUNCTION try_compare_and_swap(relation regclass, key anycompatible, expec
     AS 'MODULE_PATHNAME', 'try_compare_and_swap_relation' LANGUAGE C;
 
 COMMENT ON FUNCTION try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name) IS
-'The same for a table that is a value, such as a parameter: $1::regclass.';
+'The same for a table that is a value, such as a parameter: $1::regclass. Errors: as for the other form, 42P01 if there is no such relation, 22004 for null.';
 
 CREATE FUNCTION compare_and_swap_many(subject anyelement, keys anycompatiblearray, expected_state text, new_state text,
                                       changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
@@ -196,7 +196,7 @@ CREATE FUNCTION compare_and_swap_many(subject anyelement, keys anycompatiblearra
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name) IS
-'Swaps the states of many rows in one statement, which locks them in the order of their keys, and returns an outcome for each key, in the order of the input; changes, reason and state_column are as for compare_and_swap. A key given twice counts once; its later rows find what its first left. Errors: as for compare_and_swap without PF001 to PF004, 22004 also for a null among the keys.';
+'Like try_compare_and_swap for many rows in one statement, which locks them in the order of their keys; returns an outcome for each key, in the order given. A key that is given again repeats the outcome of the first time, except that assigned is followed by already_fated after a fate, and by concurrent_modification after another transition. Errors: those of try_compare_and_swap, 22004 for a null key, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
 --
 -- Storage guard against DDL

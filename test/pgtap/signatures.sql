@@ -8,13 +8,13 @@ CREATE EXTENSION IF NOT EXISTS petition_cas;
 CREATE TEMPORARY TABLE functions (n int GENERATED ALWAYS AS IDENTITY, name text, arguments text[], result text, volatility text, is_set boolean);
 INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('petition_lifecycle', '{}', 'jsonb', 'immutable', false),
-    ('lifecycle', '{regclass}', 'jsonb', 'stable', false),
-    ('allowed_transitions', '{regclass,text}', 'text[]', 'stable', false),
-    ('is_fate', '{regclass,text}', 'boolean', 'stable', false),
-    ('extend_lifecycle', '{regclass,jsonb}', 'jsonb', 'volatile', false),
-    ('lifecycle_diagram', '{regclass}', 'text', 'stable', false),
-    ('govern', '{regclass,jsonb,name,name}', 'regclass', 'volatile', false),
-    ('ungovern', '{regclass}', 'void', 'volatile', false),
+    ('lifecycle', '{regclass,name}', 'jsonb', 'stable', false),
+    ('allowed_transitions', '{regclass,text,name}', 'text[]', 'stable', false),
+    ('is_fate', '{regclass,text,name}', 'boolean', 'stable', false),
+    ('extend_lifecycle', '{regclass,jsonb,name}', 'jsonb', 'volatile', false),
+    ('lifecycle_diagram', '{regclass,name}', 'text', 'stable', false),
+    ('govern', '{regclass,jsonb,name,name,text[],boolean}', 'regclass', 'volatile', false),
+    ('ungovern', '{regclass,name}', 'void', 'volatile', false),
     ('guard_fate', '{}', 'trigger', 'volatile', false),
     ('guard_truncate', '{}', 'trigger', 'volatile', false),
     ('guard_ledger', '{}', 'trigger', 'volatile', false),
@@ -22,12 +22,14 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('assign_fate', '{uuid,text,text,text}', 'petition_submission', 'volatile', false),
     ('try_assign_fate', '{uuid,text,text,text}', 'record', 'volatile', false),
     ('assign_fates', '{uuid[],text,text,text}', 'setof record', 'volatile', true),
-    ('compare_and_swap', '{anyelement,anycompatible,text,text}', 'anyelement', 'volatile', false),
-    ('try_compare_and_swap', '{anyelement,anycompatible,text,text}', 'record', 'volatile', false),
-    ('verify_fates', '{regclass}', 'setof record', 'volatile', true),
-    ('backfill_fates', '{regclass}', 'bigint', 'volatile', false);
+    ('compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,name}', 'anyelement', 'volatile', false),
+    ('try_compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,name}', 'record', 'volatile', false),
+    ('try_compare_and_swap', '{regclass,anycompatible,text,text,jsonb,text,name}', 'record', 'volatile', false),
+    ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,name}', 'setof record', 'volatile', true),
+    ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
+    ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 18);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 23);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -36,19 +38,24 @@ SELECT volatility_is(name, arguments, volatility) FROM functions ORDER BY n;
 SELECT isnt_strict(name, arguments) FROM functions ORDER BY n;
 
 -- The names of the arguments, and their defaults, are part of it.
-SELECT is(pg_get_function_arguments(oid), arguments, proname::text)
+SELECT is(pg_get_function_arguments(function::regprocedure), arguments, function)
 FROM (VALUES
-    ('lifecycle', 'relation regclass'),
-    ('allowed_transitions', 'relation regclass, from_state text'),
-    ('is_fate', 'relation regclass, state text'),
-    ('extend_lifecycle', 'relation regclass, transitions jsonb'),
-    ('govern', 'relation regclass, lifecycle jsonb, key_column name DEFAULT ''id''::name, state_column name DEFAULT ''state''::name'),
-    ('assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text'),
-    ('try_assign_fate', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
-    ('compare_and_swap', 'subject anyelement, key anycompatible, expected_state text, new_state text'),
-    ('try_compare_and_swap', 'subject anyelement, key anycompatible, expected_state text, new_state text, OUT outcome text, OUT current_state text'),
-    ('verify_fates', 'relation regclass, OUT key text, OUT problem text')
-) v (name, arguments) JOIN pg_proc ON proname = name AND prokind = 'f';
+    ('lifecycle(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('allowed_transitions(regclass, text, name)', 'relation regclass, from_state text, state_column name DEFAULT NULL::name'),
+    ('is_fate(regclass, text, name)', 'relation regclass, state text, state_column name DEFAULT NULL::name'),
+    ('extend_lifecycle(regclass, jsonb, name)', 'relation regclass, transitions jsonb, state_column name DEFAULT NULL::name'),
+    ('lifecycle_diagram(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('govern(regclass, jsonb, name, name, text[], boolean)', 'relation regclass, lifecycle jsonb, key_column name DEFAULT NULL::name, state_column name DEFAULT ''state''::name, initial_states text[] DEFAULT NULL::text[], keep_rows boolean DEFAULT true'),
+    ('ungovern(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('assign_fate(uuid, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text'),
+    ('try_assign_fate(uuid, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name'),
+    ('try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
+    ('try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name)', 'relation regclass, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name)', 'subject anyelement, keys anycompatiblearray, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT key text, OUT outcome text, OUT current_state text'),
+    ('verify_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name, OUT key text, OUT problem text'),
+    ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name')
+) v (function, arguments);
 SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text)'::regprocedure),
           'TABLE(submission_id uuid, outcome text, current_state text)');
 

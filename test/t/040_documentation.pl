@@ -352,8 +352,8 @@ is(wrong_with("It says\n\n    1\n"), 'line 3: a block without a tag', 'an indent
 is(wrong_with("- an item\n\n    of two paragraphs"), '', 'an indented paragraph of a list');
 is(wrong_with("```sql\n1\n"), 'line 1: a block that does not end', 'a block that does not end');
 is(wrong_with("```js\n1\n```\n\n```text\n2\n```"), '', 'a block whose program is missing');
-is_deeply(declared('is_fate(relation regclass,', '    state text) RETURNS boolean'), [], 'a signature');
-isnt(scalar(@{ declared('is_fate(relation regclass, state text) RETURNS text') }), 0, 'a wrong signature');
+is_deeply(declared('is_fate(relation regclass, state text,', '    state_column name DEFAULT NULL) RETURNS boolean'), [], 'a signature');
+isnt(scalar(@{ declared('is_fate(relation regclass, state text, state_column name DEFAULT NULL) RETURNS text') }), 0, 'a wrong signature');
 
 # --- The pages --------------------------------------------------------------
 
