@@ -618,8 +618,7 @@ has_other_after_trigger(Relation relation)
 		const Trigger *trigger = &relation->trigdesc->triggers[i];
 
 		if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-			!trigger->tgisinternal &&
-			!is_trigger_name(trigger->tgname, GUARD_TRIGGER, RelationGetRelationName(relation)))
+			!trigger->tgisinternal && strcmp(trigger->tgname, GUARD_TRIGGER) != 0)
 			return true;
 	}
 	return false;
