@@ -418,6 +418,14 @@ sub check_load
 	return;
 }
 
+# What writers are told besides that they lost; Citus may choose one of them to end a
+# deadlock with a move.
+sub other_trouble
+{
+	my ($told) = @_;
+	return { map { $_ => $told->{trouble}{$_} } grep { !/^(40P01|57014)/ } keys %{ $told->{trouble} } };
+}
+
 my $many = 20000;
 my $begin;
 my $took;
@@ -429,7 +437,7 @@ for my $mode ('force_logical', 'block_writes')
 		move($mode, $_) for 1 .. $moves;
 		$took = time - $begin;
 	});
-	is(told_text($told->{trouble}), 'none', "$mode: writers are told nothing else");
+	is(told_text(other_trouble($told)), 'none', "$mode: writers are told nothing else");
 	diag("figures: $mode: moves begun anew: " . told_text(\%withdrawn));
 	%withdrawn = ();
 	check_load(sprintf("$moves moves by $mode in %.1f s", $took), $race_number, $told);
@@ -442,7 +450,7 @@ my $told = under_load(++$race_number, $many, \@nodes, sub {
 	$coordinator->safe_psql('postgres', q{SELECT rebalance_table_shards('petition_submissions', shard_transfer_mode => 'block_writes')});
 	$took = time - $begin;
 });
-is(told_text($told->{trouble}), 'none', 'new worker: writers are told nothing else');
+is(told_text(other_trouble($told)), 'none', 'new worker: writers are told nothing else');
 check_load(sprintf('a worker added, and rebalanced in %.1f s', $took), $race_number, $told);
 cmp_ok($coordinator->safe_psql('postgres', q{SELECT count(*) FROM citus_shards WHERE table_name = 'petition_submissions'::regclass AND nodeport = } . worker_port(3)), '>', 0, 'the new worker has shards');
 is((run_sql($coordinator, 'CALL citus_cleanup_orphaned_resources()'))[1] =~ /ERROR/ ? 'refused' : '', '', 'what the moves left is cleaned up');
