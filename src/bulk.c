@@ -20,6 +20,7 @@
 
 #include "bulk.h"
 #include "guard.h"
+#include "shard.h"
 #include "soundness.h"
 
 static const StatementForm select_states = {
@@ -430,7 +431,7 @@ settle_bulk(Bulk *bulk)
 /*
  * Swaps the remaining rows one by one, in the order of their keys: above
  * READ COMMITTED, a single row that has changed since the snapshot fails
- * the statement for all.
+ * the statement for all; and Citus locks no rows of several shards in one.
  */
 static void
 swap_one_by_one(Bulk *bulk)
@@ -458,6 +459,11 @@ make_bulk_swap(Bulk *bulk)
 {
 	ErrorData  *conflict;
 
+	if (is_distributed(bulk->swap->governed->relid))
+	{
+		swap_one_by_one(bulk);
+		return;
+	}
 	if (!bulk->swap->is_transition)
 		 /* known without an UPDATE */ ;
 	else if (!IsolationUsesXactSnapshot())

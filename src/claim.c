@@ -45,6 +45,7 @@
 #include "claim.h"
 #include "compat.h"
 #include "errors.h"
+#include "shard.h"
 #include "statement.h"
 
 /* An attempt to lock the members of a roster. */
@@ -309,6 +310,8 @@ roster_claim(RosterQuery *query)
 		MemoryContextDelete(claim.context);
 		if (IsolationUsesXactSnapshot() && is_row_conflict(error))
 			return NULL;
+		if (error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED && has_citus())
+			error->hint = pstrdup("Citus locks rows of one shard in a statement. Name the distribution column in the filter; or keep the table in a distributed schema; or call validate_roster and then the set form, which judges each row.");
 		/* if somebody else holds a new member, we begin again */
 		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || claim.waiting)
 			ReThrowError(error);

@@ -79,6 +79,7 @@
 #include "governed.h"
 #include "ledger.h"
 #include "session.h"
+#include "shard.h"
 #include "soundness.h"
 
 PG_FUNCTION_INFO_V1(guard_start);
@@ -783,6 +784,9 @@ check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 {
 	GuardTrigger guard;
 	Relation	ledger;
+	bool		is_on_shard;
+	List	   *users = NIL;
+	ListCell   *cell;
 
 	if (!OidIsValid(ledger_oid) || !read_guard(relation, &guard))
 		return;
@@ -790,11 +794,21 @@ check_new_guard(Relation relation, Oid ledger_oid, const Event *event)
 						RelationGetRelationName(relation));
 	if ((ledger = look_at_relation(ledger_oid)) == NULL)
 		return;
+	is_on_shard = strcmp(find_trigger(relation, GUARD_TRIGGER)->tgname, GUARD_TRIGGER) != 0;
 	/* in a restore it is none yet, and no guard need be looked for */
-	if (is_ledger(ledger) && tables_using(ledger, RelationGetRelid(relation), event) != NIL)
-		report_protected_relation(relation,
-								  "cannot give relation \"%s\" the ledger of another one",
-								  "Call govern, which creates a ledger for it.");
+	if (is_ledger(ledger))
+		users = tables_using(ledger, RelationGetRelid(relation), event);
+	foreach(cell, users)
+	{
+		const char *user = get_rel_name(lfirst_oid(cell));
+
+		/* a shard has the ledger of its table */
+		if (user != NULL &&
+			!(is_on_shard && is_name_or_on_shard(RelationGetRelationName(relation), user)))
+			report_protected_relation(relation,
+									  "cannot give relation \"%s\" the ledger of another one",
+									  "Call govern, which creates a ledger for it.");
+	}
 	RelationClose(ledger);
 }
 
@@ -887,19 +901,24 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 
 /*
  * Returns whether a trigger, if it calls one of our functions, has the name that
- * govern gives it.
+ * govern gives it; or the one that a shard has instead, not beside it.
  */
 static bool
-has_own_name(const Trigger *trigger)
+has_own_name(const Trigger *trigger, Relation relation)
 {
+	const char *name;
+	const Trigger *found;
+
 	if (is_own_function(trigger->tgfoid, "guard_fate"))
-		return strcmp(trigger->tgname, GUARD_TRIGGER) == 0;
-	if (is_own_function(trigger->tgfoid, "guard_truncate"))
-		return strcmp(trigger->tgname, TRUNCATE_TRIGGER) == 0;
-	if (is_own_function(trigger->tgfoid, "guard_ledger"))
-		return strcmp(trigger->tgname, TRIGGER_FOR_ROW(trigger->tgtype) ?
-					  LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER) == 0;
-	return true;
+		name = GUARD_TRIGGER;
+	else if (is_own_function(trigger->tgfoid, "guard_truncate"))
+		name = TRUNCATE_TRIGGER;
+	else if (is_own_function(trigger->tgfoid, "guard_ledger"))
+		name = TRIGGER_FOR_ROW(trigger->tgtype) ? LEDGER_TRIGGER : LEDGER_TRUNCATE_TRIGGER;
+	else
+		return true;
+	found = find_trigger(relation, name);
+	return found != NULL && strcmp(found->tgname, trigger->tgname) == 0;
 }
 
 /*
@@ -914,7 +933,7 @@ check_trigger_names(Relation relation)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (!has_own_name(&triggers->triggers[i]))
+		if (!has_own_name(&triggers->triggers[i], relation))
 			report_protected_relation(relation,
 									  "cannot give the trigger that guards relation \"%s\" another name",
 									  "Triggers that call guard_fate, guard_truncate and guard_ledger are created by govern and keep their names.");
@@ -1283,11 +1302,13 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 
 	if (relation == NULL)
 		return;
-	if (strcmp(trigger, GUARD_TRIGGER) == 0 || strcmp(trigger, TRUNCATE_TRIGGER) == 0)
+	if (is_trigger_name(trigger, GUARD_TRIGGER, table) ||
+		is_trigger_name(trigger, TRUNCATE_TRIGGER, table))
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
-	if ((strcmp(trigger, LEDGER_TRIGGER) == 0 || strcmp(trigger, LEDGER_TRUNCATE_TRIGGER) == 0) &&
+	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
+		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
 		tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",

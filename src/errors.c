@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 
 #include "errors.h"
+#include "shard.h"
 
 /*
  * Starts the name of a member: a comma unless it is the first, the quoted
@@ -109,16 +110,19 @@ detail_end(StringInfo detail)
 }
 
 /*
- * Returns the name of a relation with its schema, whatever the search_path.
+ * Returns the name of a relation with its schema, whatever the search_path.  For a
+ * shard, that of its table, which is all that a client knows.
  */
 static char *
 qualified_name(Relation relation)
 {
 	const char *schema = get_namespace_name(RelationGetNamespace(relation));
+	Oid			whole = table_of_shard(RelationGetRelid(relation));
 
 	if (schema == NULL)
 		elog(ERROR, "cache lookup failed for namespace %u", RelationGetNamespace(relation));
-	return quote_qualified_identifier(schema, RelationGetRelationName(relation));
+	return quote_qualified_identifier(schema, OidIsValid(whole) ? get_rel_name(whole) :
+									  RelationGetRelationName(relation));
 }
 
 /*
@@ -397,7 +401,8 @@ get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
  * COMMITTED, to update or lock a row that has changed since the transaction's
  * snapshot.  Other errors have the same SQLSTATE; the message tells them apart,
  * whatever language it is shown in.  One that comes from another node has no
- * message_id of its own, only its text.
+ * message_id of its own, only its text, in English or, if that node has the same
+ * lc_messages, in the language of this session.
  */
 bool
 is_row_conflict(const ErrorData *error)
@@ -413,7 +418,9 @@ is_row_conflict(const ErrorData *error)
 	for (int i = 0; i < lengthof(messages); i++)
 	{
 		if ((error->message_id != NULL && strcmp(error->message_id, messages[i]) == 0) ||
-			(error->message != NULL && strcmp(error->message, messages[i]) == 0))
+			(error->message != NULL &&
+			 (strcmp(error->message, messages[i]) == 0 ||
+			  strcmp(error->message, _(messages[i])) == 0)))
 			return true;
 	}
 	return false;

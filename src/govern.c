@@ -28,6 +28,7 @@
 #include "governed.h"
 #include "identity.h"
 #include "ledger.h"
+#include "shard.h"
 #include "soundness.h"
 #include "statement.h"
 #include "verify.h"
@@ -267,32 +268,97 @@ choose_ledger(Relation relation, const char *key_column, Oid guard_fate, bool *e
 	}
 }
 
+/*
+ * Raises 55000 for a table that is distributed already and has no distributed ledger:
+ * one that govern begins here would be out of its shards' reach.
+ */
+static void
+check_ledger_distributed(Relation relation, const char *ledger)
+{
+	if (is_distributed(RelationGetRelid(relation)) &&
+		!is_distributed(get_relname_relid(ledger, RelationGetNamespace(relation))))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("distributed relation \"%s\" has no distributed ledger",
+						RelationGetRelationName(relation)),
+				 errhint("Create \"%s\" and distribute it first, colocated with the table: docs/citus.md has the statements. Or undistribute the table, govern it, and distribute both.",
+						 ledger)));
+}
+
 /* ----------------------------------------------------------------------
  * The triggers
  * ----------------------------------------------------------------------
  */
 
 /*
- * Creates or replaces one of our triggers and lets it fire always; connected
- * to SPI.  events is what stands between the trigger's name and ON, level what
- * stands before EXECUTE, call the function with its arguments.
+ * Returns the name of a relation with its schema, quoted.
+ */
+static char *
+quoted_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/*
+ * Executes a command of ours, which Citus may pass on to other nodes.  The guards of
+ * DDL there do not know whose it is, and Citus has a setting of its own: who is
+ * refused is told what lets the command through.
  */
 static void
-create_trigger(const char *table, const char *name, const char *events, const char *level,
+execute_ddl_anywhere(const char *command)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		execute_own_ddl(command);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (!has_citus())
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->sqlerrcode == ERRCODE_FATE_PROTECTED ||
+			error->sqlerrcode == ERRCODE_INTERNAL_ERROR)
+			error->hint = pstrdup("On a distributed table, first, in the same transaction and each as a command of its own: SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL petition_cas.allow_unguard = on; SET LOCAL citus.enable_unsafe_triggers = on. The owner of the table needs GRANT SET ON PARAMETER petition_cas.allow_unguard on each node.");
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Creates or replaces one of our triggers and lets it fire always; connected
+ * to SPI.  events is what stands between the trigger's name and ON, level what
+ * stands before EXECUTE, call the function with its arguments.  One that is not there
+ * is created plainly: what a plain CREATE TRIGGER leaves to be done later is forgiven
+ * on other nodes too.  (Of a partitioned table, the partitions may have one.)
+ */
+static void
+create_trigger(Oid relid, const char *name, const char *events, const char *level,
 			   const char *schema, const char *call)
 {
-	execute_own_ddl(psprintf("CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s",
-							 name, events, table, level, quote_identifier(schema), call));
-	execute_own_ddl(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+	const char *table = quoted_name(relid);
+	bool		replace = OidIsValid(get_trigger_oid(relid, name, true)) ||
+	get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
+
+	execute_ddl_anywhere(psprintf("CREATE %sTRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s",
+								  replace ? "OR REPLACE " : "", name, events, table, level,
+								  quote_identifier(schema), call));
+	execute_ddl_anywhere(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
 }
 
 /*
  * Creates or replaces the guard of a table.
  */
 static void
-create_guard(const char *table, const char *schema, const GuardTrigger *guard)
+create_guard(Oid relid, const char *schema, const GuardTrigger *guard)
 {
-	create_trigger(table, GUARD_TRIGGER, "AFTER INSERT OR UPDATE OR DELETE", "ROW", schema,
+	create_trigger(relid, GUARD_TRIGGER, "AFTER INSERT OR UPDATE OR DELETE", "ROW", schema,
 				   psprintf("guard_fate(%s, %s, %s, %s)",
 							quote_literal_cstr(guard->key_column),
 							quote_literal_cstr(guard->state_column),
@@ -305,7 +371,7 @@ create_guard(const char *table, const char *schema, const GuardTrigger *guard)
  * where the ledger's does not say it, else NULL.
  */
 static void
-create_ledger_guards(const char *ledger, const char *schema, const char *subject)
+create_ledger_guards(Oid ledger, const char *schema, const char *subject)
 {
 	create_trigger(ledger, LEDGER_TRIGGER, "BEFORE UPDATE OR DELETE", "ROW", schema,
 				   subject == NULL ? "guard_ledger()" :
@@ -459,8 +525,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column, c
 	Oid			namespace = RelationGetNamespace(relation);
 	Identity	caller = become_owner(relation);
 	GuardTrigger wanted = {key_column, state_column};
-	char	   *ledger_name;
-	char	   *table_name;
+	Oid			ledger;
 	const char *subject = NULL;
 	Governed   *governed;
 	bool		exists;
@@ -468,6 +533,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column, c
 
 	(void) lifecycle_parse(graph);
 	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
+	check_no_shard(relation);
 	check_not_governed(relation);
 	hold_column_type(relation, key_column);
 	hold_column_type(relation, state_column);
@@ -476,20 +542,19 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column, c
 
 	wanted.ledger = choose_ledger(relation, key_column, own_function(schema, "guard_fate"),
 								  &exists, &shortened);
+	check_ledger_distributed(relation, wanted.ledger);
 	SPI_connect();
 	if (!exists)
 		create_ledger(relation, key_column, wanted.ledger);
-	table_name = quote_qualified_identifier(get_namespace_name(namespace),
-											RelationGetRelationName(relation));
-	ledger_name = quote_qualified_identifier(get_namespace_name(namespace), wanted.ledger);
+	ledger = get_relname_relid(wanted.ledger, namespace);
 	if (shortened)
 		subject = pstrdup(RelationGetRelationName(relation));
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(relation, NoLock);
 
-	create_ledger_guards(ledger_name, schema, subject);
-	create_guard(table_name, schema, &wanted);
-	create_trigger(table_name, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
+	create_ledger_guards(ledger, schema, subject);
+	create_guard(relid, schema, &wanted);
+	create_trigger(relid, TRUNCATE_TRIGGER, "BEFORE TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
 	relation = table_open(relid, NoLock);
 	governed = get_governed(relation);
@@ -501,7 +566,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, char *key_column, c
 	SPI_finish();
 
 	become_caller_again(caller);
-	return get_relname_relid(wanted.ledger, namespace);
+	return ledger;
 }
 
 /*
@@ -561,16 +626,16 @@ ungovern(PG_FUNCTION_ARGS)
 	/* somebody may have dropped the guard and left the other trigger */
 	if (find_trigger(relation, TRUNCATE_TRIGGER) == NULL)
 		check_governed_root(relation);
+	check_no_shard(relation);
 	check_no_events(relation);
 	caller = become_owner(relation);
 	known = read_guard(relation, &guard);
-	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-									   RelationGetRelationName(relation));
+	table = quoted_name(RelationGetRelid(relation));
 	relation_close(relation, NoLock);
 
 	SPI_connect();
-	execute_own_ddl(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
-	execute_own_ddl(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
+	execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", GUARD_TRIGGER, table));
+	execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
 	if (known)
 		notice_other_name(PG_GETARG_OID(0), guard.ledger);
@@ -618,8 +683,7 @@ extend_lifecycle(PG_FUNCTION_ARGS)
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(relation, NoLock);
 	SPI_connect();
-	create_guard(quote_qualified_identifier(governed->relation_schema, governed->relation),
-				 schema, &wanted);
+	create_guard(PG_GETARG_OID(0), schema, &wanted);
 	SPI_finish();
 	become_caller_again(caller);
 	PG_RETURN_JSONB_P(extended);

@@ -387,12 +387,15 @@ guard_fate(PG_FUNCTION_ARGS)
 	TriggerData *call = check_trigger_call(fcinfo, "guard_fate",
 										   TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
 	Relation	relation = call->tg_relation;
+	const Trigger *guard;
 	Governed   *governed;
 	GuardedRow	row;
 	GuardedRow	new_row;
 
 	/* one guard a table: what it says is known by the relation */
-	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0)
+	if (strcmp(call->tg_trigger->tgname, GUARD_TRIGGER) != 0 &&
+		(guard = find_trigger(relation, GUARD_TRIGGER),
+		 guard == NULL || strcmp(call->tg_trigger->tgname, guard->tgname) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",
@@ -418,14 +421,15 @@ guard_fate(PG_FUNCTION_ARGS)
 /*
  * guard_truncate(): the trigger that refuses TRUNCATE of a governed table
  * while its ledger has rows, seen with the latest snapshot.  TRUNCATE holds its
- * lock by now, so no assignment is under way.
+ * lock by now, so no assignment is under way.  A table that has lost its guard is
+ * governed no more, whatever is left on it or on its shards.
  */
 Datum
 guard_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = check_trigger_call(fcinfo, "guard_truncate", TRIGGER_EVENT_BEFORE);
 
-	if (has_ledger_rows(get_governed(call->tg_relation)))
+	if (has_guard(call->tg_relation) && has_ledger_rows(get_governed(call->tg_relation)))
 		report_protected_relation(call->tg_relation,
 								  "cannot truncate relation \"%s\", because rows of it are fated",
 								  "A fate is for ever, and so is its row. Delete the rows that have no fate.");

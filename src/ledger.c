@@ -16,6 +16,8 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -36,6 +38,7 @@
 #include "compat.h"
 #include "ledger.h"
 #include "session.h"
+#include "shard.h"
 
 /* ----------------------------------------------------------------------
  * Its columns
@@ -358,20 +361,29 @@ check_recorded(Governed *governed, Relation relation, Oid ledger, int count, Led
 
 /*
  * Is the error a violation of the ledger's own unique index on its key?  One
- * of an index that the user put there is his.
+ * of an index that the user put there is his.  On a shard the index has a name of
+ * its own; and if the ledger's shard is on another node, Citus passes on no more
+ * than the message, which names the index.
  */
 static bool
 is_ledger_conflict(const ErrorData *error, const Governed *governed)
 {
+	const char *index = error->constraint_name;
+	const char *table = error->table_name;
+	const char *schema = error->schema_name;
+	bool		is_remote = index == NULL && table == NULL && has_citus();
 	ListCell   *cell;
 
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
-		error->table_name == NULL || strcmp(error->table_name, governed->ledger) != 0 ||
-		error->schema_name == NULL || strcmp(error->schema_name, governed->ledger_schema) != 0)
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		return false;
+	if (!is_remote &&
+		(index == NULL || table == NULL || !is_name_or_on_shard(table, governed->ledger) ||
+		 schema == NULL || strcmp(schema, governed->ledger_schema) != 0))
 		return false;
 	foreach(cell, governed->ledger_keys)
 	{
-		if (strcmp(lfirst(cell), error->constraint_name) == 0)
+		if (is_remote ? strstr(error->message, psprintf("%s_", (char *) lfirst(cell))) != NULL :
+			is_name_or_on_shard(index, lfirst(cell)))
 			return true;
 	}
 	return false;
@@ -399,20 +411,27 @@ conflicting_key(const Governed *governed, const Fates *fates, const ErrorData *e
 
 /*
  * Returns the fate that the ledger holds for a key, or NULL, read straight from
- * the table by one of its indexes: the statement that should have written a
- * row there has failed, and with it all that SPI could be asked.
+ * the table by one of its indexes, which may be the one of a shard: the statement
+ * that should have written a row there has failed, and with it all that SPI could
+ * be asked.
  */
 static char *
-look_up_fate(const Governed *governed, Oid ledger_oid, const char *index_name, const Datum *key)
+look_up_fate(const Governed *governed, Oid namespace, const char *index_name, const Datum *key)
 {
-	Oid			index = get_relname_relid(index_name, get_rel_namespace(ledger_oid));
-	Relation	ledger = table_open(ledger_oid, NoLock);
-	TupleDesc	desc = RelationGetDescr(ledger);
-	AttrNumber	fate_attno = get_attnum(ledger_oid, "fate");
-	bool		found = OidIsValid(index) && fate_attno > InvalidAttrNumber;
+	Oid			index = index_name == NULL ? InvalidOid : get_relname_relid(index_name, namespace);
+	Oid			ledger_oid = OidIsValid(index) ? IndexGetRelation(index, true) : InvalidOid;
+	Relation	ledger = OidIsValid(ledger_oid) ? try_relation_open(ledger_oid, AccessShareLock) : NULL;
+	TupleDesc	desc;
+	AttrNumber	fate_attno;
+	bool		found;
 	ScanKeyData scan_keys[MAX_KEY_COLUMNS];
 	char	   *fate = NULL;
 
+	if (ledger == NULL)
+		return NULL;
+	desc = RelationGetDescr(ledger);
+	fate_attno = get_attnum(ledger_oid, "fate");
+	found = fate_attno > InvalidAttrNumber;
 	for (int i = 0; i < governed->key.ncolumns; i++)
 	{
 		const KeyColumn *column = &governed->key.columns[i];
@@ -441,7 +460,7 @@ look_up_fate(const Governed *governed, Oid ledger_oid, const char *index_name, c
 		systable_endscan(scan);
 		UnregisterSnapshot(latest);
 	}
-	table_close(ledger, NoLock);
+	table_close(ledger, AccessShareLock);
 	return fate;
 }
 
@@ -497,7 +516,8 @@ insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRo
 			rethrow_for_caller(error, ledger);
 		conflict->key = conflicting_key(governed, fates, error);
 		if (conflict->key != NULL)
-			conflict->fate = look_up_fate(governed, ledger, error->constraint_name, conflict->key);
+			conflict->fate = look_up_fate(governed, get_rel_namespace(ledger),
+										  error->constraint_name, conflict->key);
 	}
 	PG_END_TRY();
 	return done;
@@ -775,8 +795,33 @@ write_missing_fates(const Governed *governed)
  */
 
 /*
- * Has the ledger any row, seen with the latest snapshot?  Raises 42P01 if there
- * is no ledger.
+ * Has the shard of the ledger that lies beside a shard any row?  Read straight from
+ * it: Citus lets a trigger on a shard ask for no more than a part of a table.  The
+ * whole ledger is asked where the distributed table is truncated.
+ */
+static bool
+has_rows_beside(Oid shard, Oid ledger, Snapshot snapshot)
+{
+	Oid			relid = shard_beside(shard, ledger);
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	bool		found;
+
+	if (relation == NULL)
+		return false;
+	scan = table_beginscan(relation, snapshot, 0, NULL);
+	slot = table_slot_create(relation, NULL);
+	found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	relation_close(relation, AccessShareLock);
+	return found;
+}
+
+/*
+ * Has the ledger any row, seen with the latest snapshot?  Of a shard, the part of
+ * the ledger beside it is asked.  Raises 42P01 if there is no ledger.
  */
 bool
 has_ledger_rows(Governed *governed)
@@ -786,7 +831,8 @@ has_ledger_rows(Governed *governed)
 	bool		found;
 
 	SPI_connect();
-	found = governed_execute(governed, &select_any, ledger, NULL, NULL, latest) > 0;
+	found = is_shard(governed->relid) ? has_rows_beside(governed->relid, ledger, latest) :
+		governed_execute(governed, &select_any, ledger, NULL, NULL, latest) > 0;
 	SPI_finish();
 	UnregisterSnapshot(latest);
 	return found;

@@ -30,6 +30,7 @@
 
 #include "compat.h"
 #include "own_trigger.h"
+#include "shard.h"
 
 /*
  * Returns a text of a function's row in pg_proc, in the current memory
@@ -71,10 +72,10 @@ is_own_function(Oid function, const char *symbol)
 }
 
 /*
- * Returns the trigger of that name, in the relation cache, or NULL.
+ * Returns the trigger of just that name, in the relation cache, or NULL.
  */
-const Trigger *
-find_trigger(Relation relation, const char *name)
+static const Trigger *
+find_trigger_exactly(Relation relation, const char *name)
 {
 	if (relation->trigdesc == NULL)
 		return NULL;
@@ -84,6 +85,33 @@ find_trigger(Relation relation, const char *name)
 			return &relation->trigdesc->triggers[i];
 	}
 	return NULL;
+}
+
+/*
+ * Returns the trigger of that name, in the relation cache, or on a shard the one of
+ * that name as it is there.  NULL if there is neither.
+ */
+const Trigger *
+find_trigger(Relation relation, const char *name)
+{
+	const Trigger *trigger = find_trigger_exactly(relation, name);
+	const char *suffix = shard_suffix(RelationGetRelationName(relation));
+
+	return trigger != NULL || suffix == NULL ? trigger :
+		find_trigger_exactly(relation, shard_name(name, suffix));
+}
+
+/*
+ * Returns whether a trigger of a relation of that name has a name of ours, or that
+ * as it is on a shard.
+ */
+bool
+is_trigger_name(const char *trigger, const char *name, const char *relation)
+{
+	const char *suffix = shard_suffix(relation);
+
+	return strcmp(trigger, name) == 0 ||
+		(suffix != NULL && strcmp(trigger, shard_name(name, suffix)) == 0);
 }
 
 /*
@@ -184,12 +212,10 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 }
 
 /*
- * Reads the names that the guard of a relation says from the catalog, without
- * opening the relation, as read_trigger_row does; returns false if there is
- * none.
+ * Reads the names that a guard of that name says; see read_guard_names.
  */
-bool
-read_guard_names(Oid relid, GuardTrigger *guard)
+static bool
+read_guard_named(Oid relid, const char *name, GuardTrigger *guard)
 {
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -200,7 +226,7 @@ read_guard_names(Oid relid, GuardTrigger *guard)
 	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(relid));
 	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(GUARD_TRIGGER));
+				CStringGetDatum(name));
 	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 2, keys);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
@@ -211,8 +237,23 @@ read_guard_names(Oid relid, GuardTrigger *guard)
 }
 
 /*
+ * Reads the names that the guard of a relation says from the catalog, without
+ * opening the relation, as read_trigger_row does; returns false if there is
+ * none.
+ */
+bool
+read_guard_names(Oid relid, GuardTrigger *guard)
+{
+	const char *relation = get_rel_name(relid);
+	const char *suffix = relation == NULL ? NULL : shard_suffix(relation);
+
+	return read_guard_named(relid, GUARD_TRIGGER, guard) ||
+		(suffix != NULL && read_guard_named(relid, shard_name(GUARD_TRIGGER, suffix), guard));
+}
+
+/*
  * Returns the table of a guard, by its OID, if it is in the namespace and the
- * guard names that ledger, else InvalidOid.
+ * guard names that ledger, else InvalidOid.  A shard is none: its table is.
  */
 static Oid
 table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
@@ -231,6 +272,7 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
 		if (get_rel_namespace(relid) != namespace ||
+			strcmp(NameStr(((Form_pg_trigger) GETSTRUCT(row))->tgname), GUARD_TRIGGER) != 0 ||
 			!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
 			strcmp(guard.ledger, ledger) != 0)
 			relid = InvalidOid;

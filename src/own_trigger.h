@@ -34,6 +34,7 @@ typedef struct GuardTrigger
 } GuardTrigger;
 
 extern const Trigger *find_trigger(Relation relation, const char *name);
+extern bool is_trigger_name(const char *trigger, const char *name, const char *relation);
 extern bool is_own_function(Oid function, const char *symbol);
 extern bool has_guard(Relation relation);
 extern bool is_ledger(Relation relation);

@@ -21,6 +21,7 @@
 #include "errors.h"
 #include "identity.h"
 #include "ledger.h"
+#include "shard.h"
 #include "soundness.h"
 #include "verify.h"
 
@@ -229,26 +230,43 @@ is_own_table(Oid existing, Relation relation)
 }
 
 /*
- * Raises 42809 for a partition, whose guard is only its parent's.
+ * Raises 42809 for a shard of a distributed table.
  */
 void
-check_no_partition(Relation relation)
+check_no_shard(Relation relation)
+{
+	Oid			whole = table_of_shard(RelationGetRelid(relation));
+
+	if (OidIsValid(whole))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relation \"%s\" is a shard", RelationGetRelationName(relation)),
+				 errhint("Name the distributed table \"%s\", which it is a part of.",
+						 get_rel_name(whole))));
+}
+
+/*
+ * Raises 42809 for a partition, whose guard is only its parent's, and for a shard.
+ */
+void
+check_whole_table(Relation relation)
 {
 	if (relation->rd_rel->relispartition)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("relation \"%s\" is a partition", RelationGetRelationName(relation)),
 				 errhint("Name the partitioned table that it belongs to.")));
+	check_no_shard(relation);
 }
 
 /*
- * Raises 42809 for a partition, and 55000 for another relation that has no
- * guard.
+ * Raises 42809 for a partition or a shard, and 55000 for another relation that has
+ * no guard.
  */
 void
 check_governed_root(Relation relation)
 {
-	check_no_partition(relation);
+	check_whole_table(relation);
 	if (!has_guard(relation))
 		report_not_governed(relation);
 }
@@ -330,6 +348,88 @@ put_disagreements(ReturnSetInfo *result, const Governed *governed)
 }
 
 /*
+ * What a node that holds a shard is asked for: what is wrong with our triggers on it,
+ * which are to be as those of the distributed table.  Triggers on TRUNCATE (32) may be
+ * missing, see soundness.c.  Citus puts the shard's name where format() would.
+ */
+static const char *const shard_query =
+"SELECT pg_catalog.string_agg(pg_catalog.concat('trigger \"', w.name, '\" ',"
+" CASE WHEN t.oid IS NULL THEN 'is missing' WHEN t.tgenabled = 'D' THEN 'is disabled'"
+" WHEN t.tgenabled <> 'A' THEN 'is no longer ENABLE ALWAYS'"
+" ELSE 'is not the one of the table' END), E'\n' ORDER BY w.name)"
+" FROM (VALUES {triggers}) w (name, function, type, arguments)"
+" LEFT JOIN (pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+" JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid) ON t.tgrelid = %L::pg_catalog.regclass"
+" AND t.tgname = pg_catalog.concat(w.name, pg_catalog.substring(c.relname, '_[0-9]+$'))"
+" WHERE (t.oid IS NULL AND w.type & 32 = 0) OR t.tgenabled <> 'A' OR t.tgtype <> w.type OR t.tgqual IS NOT NULL"
+" OR t.tgattr <> '' OR t.tgdeferrable OR p.prosrc <> w.function"
+" OR pg_catalog.right(p.probin, 12) <> 'petition_cas'"
+" OR pg_catalog.encode(pg_catalog.sha256(t.tgargs), 'hex') <> w.arguments";
+
+/* Asks them all, one by one; $1 is the table, $2 the query above */
+static const char *const all_shards_query =
+"SELECT pg_catalog.format('shard %s on %s:%s: %s', r.shardid, r.nodename, r.nodeport, line)"
+" FROM (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L, %s, %L)', t.tgname, p.prosrc,"
+" t.tgtype, pg_catalog.encode(pg_catalog.sha256(t.tgargs), 'hex')), ', ') AS triggers"
+" FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+" WHERE t.tgrelid = $1 AND pg_catalog.starts_with(t.tgname, 'petition_cas_')) w,"
+" pg_catalog.run_command_on_placements($1, pg_catalog.replace($2, '{triggers}', w.triggers), false) r,"
+" pg_catalog.string_to_table(r.result, E'\n') line"
+" WHERE line <> '' ORDER BY r.shardid, r.nodename, r.nodeport, line";
+
+/*
+ * Adds what is wrong with our triggers on the shards of a distributed table, on all
+ * nodes; a node that cannot be asked is a problem too.  Connected to SPI, as the owner.
+ */
+static void
+put_shard_problems(ReturnSetInfo *result, Oid relid)
+{
+	Oid			types[] = {OIDOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(relid), CStringGetTextDatum(shard_query)};
+
+	if (SPI_execute_with_args(all_shards_query, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask for shards");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		put_problem(result, NULL, psprintf("relation \"%s\": %s", get_rel_name(relid),
+										   SPI_getvalue(SPI_tuptable->vals[i],
+														SPI_tuptable->tupdesc, 1)));
+}
+
+/* Finds two tables, $1 and $2, that are distributed in the same way */
+static const char *const colocated_query =
+"SELECT FROM pg_catalog.pg_dist_partition a JOIN pg_catalog.pg_dist_partition b USING (colocationid)"
+" WHERE a.logicalrelid = $1 AND b.logicalrelid = $2 AND colocationid > 0";
+
+/*
+ * Adds what is wrong with a distributed table and its ledger as such: of rows whose
+ * ledger is on another node, no fate can be recorded.  Returns whether rows and ledger
+ * can be compared.  Of other tables, adds nothing.
+ */
+static bool
+put_distribution_problems(ReturnSetInfo *result, Relation relation, const char *ledger_name)
+{
+	Oid			relid = RelationGetRelid(relation);
+	Oid			ledger = get_relname_relid(ledger_name, RelationGetNamespace(relation));
+	Oid			types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(ledger)};
+	bool		colocated;
+
+	if (!is_distributed(relid))
+		return true;
+	SPI_connect();
+	if (SPI_execute_with_args(colocated_query, 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask for tables that are colocated");
+	colocated = SPI_processed > 0;
+	if (!colocated)
+		put_problem(result, NULL, psprintf("ledger \"%s\" is not colocated with its table", ledger_name));
+	put_shard_problems(result, relid);
+	if (is_distributed(ledger))
+		put_shard_problems(result, ledger);
+	SPI_finish();
+	return colocated;
+}
+
+/*
  * Verifies a table without a guard.  If there is nothing of us on it, it is
  * not governed (55000); if its ledger or its truncate trigger is there but
  * incomplete, somebody took its guard away.
@@ -369,7 +469,7 @@ verify_fates(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 0, "relation");
 	InitMaterializedSRF(fcinfo, 0);
 	relation = open_owned_relation(PG_GETARG_OID(0), AccessShareLock);
-	check_no_partition(relation);
+	check_whole_table(relation);
 
 	caller = become_owner(relation);
 	if (!has_guard(relation))
@@ -378,7 +478,8 @@ verify_fates(PG_FUNCTION_ARGS)
 	{
 		put_problems(result, governed_problems(relation));
 		put_problems(result, imprudences(relation));
-		if (read_guard(relation, &guard))
+		if (read_guard(relation, &guard) &&
+			put_distribution_problems(result, relation, guard.ledger))
 			put_disagreements(result, get_governed(relation));
 	}
 	become_caller_again(caller);

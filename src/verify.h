@@ -40,7 +40,8 @@ extern bool next_disagreement(Comparison *comparison, Disagreement *disagreement
 extern void end_comparison(Comparison *comparison);
 extern char *describe_disagreement(const Governed *governed, const Disagreement *disagreement);
 extern bool is_own_table(Oid existing, Relation relation);
-extern void check_no_partition(Relation relation);
+extern void check_no_shard(Relation relation);
+extern void check_whole_table(Relation relation);
 extern void check_governed_root(Relation relation);
 
 #endif							/* PETITION_CAS_VERIFY_H */
