@@ -4,9 +4,10 @@
  *	  The other columns that a swap sets.
  *
  * They are given as a JSON object, and set in the very UPDATE that sets the state, so
- * that a CHECK which couples the two holds.  Each value is read as
- * jsonb_populate_record reads it, with the rights of the caller, as any UPDATE of his
- * would be.
+ * that a CHECK which couples the two holds.  Each value is read as jsonb_to_record reads
+ * it, with the rights of the caller, as any UPDATE of his would be.  A record of these
+ * columns alone: one of the whole row would read NULL into the others, which a domain of
+ * theirs may refuse.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,6 +60,7 @@ changes_sql(const Governed *governed, Relation relation, Jsonb *changes)
 	List	   *guards = read_guards(relation);
 	StringInfoData columns;
 	StringInfoData values;
+	StringInfoData types;
 	JsonbIterator *iterator;
 	JsonbValue	name;
 
@@ -72,21 +74,25 @@ changes_sql(const Governed *governed, Relation relation, Jsonb *changes)
 
 	initStringInfo(&columns);
 	initStringInfo(&values);
+	initStringInfo(&types);
 	iterator = JsonbIteratorInit(&changes->root);
 	(void) JsonbIteratorNext(&iterator, &name, false);
 	while (JsonbIteratorNext(&iterator, &name, true) == WJB_KEY)
 	{
 		char	   *column = pnstrdup(name.val.string.val, name.val.string.len);
 		const char *separator = columns.len > 0 ? ", " : "";
+		Form_pg_attribute attribute;
 		JsonbValue	value;
 
 		check_changed_column(governed, relation, guards, column);
+		attribute = TupleDescAttr(RelationGetDescr(relation), attnameAttNum(relation, column, false) - 1);
 		appendStringInfo(&columns, "%s%s", separator, quote_identifier(column));
 		appendStringInfo(&values, "%schanges.%s", separator, quote_identifier(column));
+		appendStringInfo(&types, "%s%s %s", separator, quote_identifier(column),
+						 format_type_extended(attribute->atttypid, attribute->atttypmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 		(void) JsonbIteratorNext(&iterator, &value, true);
 	}
-	return psprintf(", (%s) = (SELECT %s FROM pg_catalog.jsonb_populate_record(NULL::%s, $%d) AS changes)",
-					columns.data, values.data,
-					quote_qualified_identifier(governed->relation_schema, governed->relation),
-					governed->key.ncolumns + 3);
+	return psprintf(", (%s) = (SELECT %s FROM pg_catalog.jsonb_to_record($%d) AS changes(%s))",
+					columns.data, values.data, governed->key.ncolumns + 3, types.data);
 }

@@ -403,6 +403,25 @@ check_trigger_call(FunctionCallInfo fcinfo, const char *function, TriggerEvent t
 }
 
 /*
+ * Returns whether a trigger that calls guard_fate is the guard of its lifecycle: it has
+ * the name of one, and the table's first guard is not for the same state column.
+ */
+static bool
+is_guard_of_lifecycle(const Trigger *trigger, Relation relation)
+{
+	const char *state_column = trigger->tgnargs > 1 ? trigger->tgargs[1] : "";
+	const Trigger *first;
+
+	if (strcmp(trigger->tgname, GUARD_TRIGGER) == 0)
+		return true;
+	first = find_trigger(relation, GUARD_TRIGGER);
+	if (first != NULL && first->tgoid != trigger->tgoid && first->tgnargs > 1 &&
+		strcmp(first->tgargs[1], state_column) == 0)
+		return false;
+	return is_guard_of(trigger->tgname, state_column, RelationGetRelationName(relation));
+}
+
+/*
  * guard_fate(key column, state column, ledger, lifecycle): the row trigger of
  * a governed table.  It fires after the row is stored, so that it judges what
  * the other triggers made of it.
@@ -419,8 +438,7 @@ guard_fate(PG_FUNCTION_ARGS)
 	GuardedRow	new_row;
 
 	/* one guard a lifecycle, which is known by its name */
-	if (!is_guard_of(trigger->tgname, trigger->tgnargs > 1 ? trigger->tgargs[1] : "",
-					 RelationGetRelationName(relation)))
+	if (!is_guard_of_lifecycle(trigger, relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" of relation \"%s\" calls guard_fate but is not named \"%s\"",

@@ -366,14 +366,14 @@ static const char *const shard_query =
 " OR pg_catalog.right(p.probin, 12) <> 'petition_cas'"
 " OR pg_catalog.encode(pg_catalog.sha256(t.tgargs), 'hex') <> w.arguments";
 
-/* Asks them all; $1 is the table, $2 the query above */
+/* Asks them all, one by one; $1 is the table, $2 the query above */
 static const char *const all_shards_query =
 "SELECT pg_catalog.format('shard %s on %s:%s: %s', r.shardid, r.nodename, r.nodeport, line)"
 " FROM (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L, %s, %L)', t.tgname, p.prosrc,"
 " t.tgtype, pg_catalog.encode(pg_catalog.sha256(t.tgargs), 'hex')), ', ') AS triggers"
 " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
 " WHERE t.tgrelid = $1 AND pg_catalog.starts_with(t.tgname, 'petition_cas_')) w,"
-" pg_catalog.run_command_on_placements($1, pg_catalog.replace($2, '{triggers}', w.triggers)) r,"
+" pg_catalog.run_command_on_placements($1, pg_catalog.replace($2, '{triggers}', w.triggers), false) r,"
 " pg_catalog.string_to_table(r.result, E'\n') line"
 " WHERE line <> '' ORDER BY r.shardid, r.nodename, r.nodeport, line";
 

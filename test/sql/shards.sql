@@ -57,6 +57,13 @@ SELECT c, (SELECT told FROM told(c) LIMIT 1) FROM unnest(ARRAY[
     'ALTER TABLE t_102008 ADD COLUMN more text'
 ]) c;
 
+-- and the types of their columns
+CREATE TYPE states AS ENUM ('open', 'won', 'lost');
+CREATE TABLE s_102020 (id int PRIMARY KEY, state states);
+CREATE TABLE s_fates (LIKE t_fates INCLUDING ALL);
+SELECT guard('s_102020', 102020, 's_fates');
+SELECT told($$ALTER TYPE states RENAME VALUE 'open' TO 'new'$$);
+
 -- the ledger's shard: its own triggers, and it is nobody's ledger by its name
 CREATE TABLE t_fates_102016 (LIKE t_fates INCLUDING ALL);
 CREATE TRIGGER petition_cas_ledger_102016 BEFORE UPDATE OR DELETE ON t_fates_102016
@@ -76,6 +83,11 @@ INSERT INTO e_102008 VALUES (1, 'open');
 SELECT told($$UPDATE e_102008 SET state = 'won'$$);
 SELECT told($$UPDATE e_102008 SET state = 'open'$$);
 SELECT told($$ALTER TABLE e_102008 DISABLE TRIGGER petition_cas_guard$$);
+BEGIN;
+SET LOCAL petition_cas.allow_unguard = on;
+SELECT guard('e_102008', 102008, 'e_102008_fates');
+SELECT told($$INSERT INTO e_102008 VALUES (2, 'open')$$);
+ROLLBACK;
 
 -- what only looks like a shard is not governed
 CREATE TABLE look_102008 (id int PRIMARY KEY, state text);

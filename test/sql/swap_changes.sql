@@ -22,6 +22,15 @@ SELECT outcome FROM try_compare_and_swap(NULL::orders, 2, 'packing', 'lost', '{"
 SELECT outcome FROM try_compare_and_swap(NULL::orders, 3, 'packing', 'lost', '{}', state_column => 'state');
 SELECT outcome FROM try_compare_and_swap(NULL::orders, 1, 'packing', 'lost', '{"parcel": 9}', state_column => 'state');
 SELECT id, state, parcel FROM orders WHERE id < 4 ORDER BY id;
+-- A domain of another column need not allow NULL; and a length is kept.
+CREATE DOMAIN needed AS int NOT NULL;
+CREATE TABLE parcels (id int PRIMARY KEY, state text, weight needed, label varchar(5));
+SELECT govern('parcels', '{"packed": ["sent"]}');
+INSERT INTO parcels SELECT n, 'packed', 1, 'x' FROM generate_series(1, 3) n;
+SELECT * FROM compare_and_swap(NULL::parcels, 1, 'packed', 'sent', '{"label": "red"}');
+SELECT told($$SELECT compare_and_swap(NULL::parcels, 2, 'packed', 'sent', '{"label": "yellow"}')$$);
+SELECT told($$SELECT compare_and_swap(NULL::parcels, 2, 'packed', 'sent', '{"weight": null}')$$);
+SELECT * FROM compare_and_swap(NULL::parcels, 3, 'packed', 'sent', '{"weight": 3}');
 
 -- Refused: what does not exist, governs, is checked, or is no object.
 SELECT changes, told(format('SELECT compare_and_swap(NULL::orders, 4, ''packing'', ''lost'', %L, state_column => ''state'')', changes))

@@ -943,8 +943,6 @@ if ($node->pg_version >= 16)
 	refused 'a generated key: another function of that name', \@all, 'PF006', q{UPDATE t SET base = base, state = 'lost' WHERE base = 1},
 	  fixture => $generated_key =~ s/AS \(base\)/AS (key_of(base))/r =~ s/^/CREATE FUNCTION key_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT \$1';/r,
 	  before => q{CREATE OR REPLACE FUNCTION key_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 10'};
-	refused '`govern` a generated state', \@owner, '42809', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
-	  before => q{CREATE TABLE u (id int PRIMARY KEY, state text GENERATED ALWAYS AS ('open') STORED)};
 	refused '`COPY ... DEFAULT` of a fate for a key that the ledger gives another', \@all, 'PF002', "COPY t FROM stdin WITH (DEFAULT '\\D');\n9\t\\D\t\\N\n\\.",
 	  before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3'); ALTER TABLE t ALTER state SET DEFAULT 'lost'},
 	  left => "$fixture_left, 9 -/won", problems => '9: the ledger holds the fate "won", but the row is gone';
