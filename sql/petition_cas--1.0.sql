@@ -56,13 +56,13 @@ CREATE FUNCTION guard_truncate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_truncate() IS
-'The statement trigger petition_cas_truncate of a governed table, which govern creates. Errors: PF006 for TRUNCATE while a ledger of the table has rows, 42P01 if a ledger is gone, 42501 if it has another owner.';
+'The statement trigger petition_cas_truncate of a governed table, which govern creates. Errors: PF006 for a TRUNCATE after which a ledger of the table still has rows, unless keep_rows is false, 42P01 if a ledger is gone, 42501 if it has another owner.';
 
 CREATE FUNCTION guard_ledger() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_ledger() IS
-'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name does not say whose it is, the arguments are its table and, for a lifecycle after the first, its state column. Errors: PF006 for UPDATE, DELETE and TRUNCATE.';
+'The triggers petition_cas_ledger and petition_cas_ledger_truncate of a ledger, which govern creates; if the ledger''s name does not say whose it is, the arguments are its table and, for a lifecycle after the first, its state column. Errors: PF006 for UPDATE, DELETE and TRUNCATE, unless the ledger''s owner truncates its table too.';
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT NULL, state_column name DEFAULT 'state',

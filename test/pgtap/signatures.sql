@@ -27,7 +27,10 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('try_compare_and_swap', '{regclass,anycompatible,text,text,jsonb,text,name}', 'record', 'volatile', false),
     ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,name}', 'setof record', 'volatile', true),
     ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
-    ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false);
+    ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false),
+    ('governed_tables', '{}', 'setof record', 'stable', true),
+    ('row_key', '{anyelement}', 'text', 'stable', false),
+    ('petition_cas_version', '{}', 'text', 'stable', false);
 
 SELECT plan((SELECT count(*)::int * 4 FROM functions) + 23);
 
