@@ -479,7 +479,7 @@ refused '`UPDATE`', \@owner, 'PF006', q{UPDATE t_fates SET fate = 'lost'};
 refused '`DELETE`', \@owner, 'PF006', 'DELETE FROM t_fates';
 refused '`TRUNCATE`', \@owner, 'PF006', 'TRUNCATE t_fates';
 refused '`TRUNCATE` with another table than its own', \@owner, 'PF006', 'CREATE TABLE empty (id int); TRUNCATE t_fates, empty';
-refused '`TRUNCATE` after the rows without a fate were deleted', \@owner, 'PF006', 'DELETE FROM t WHERE id > 1; TRUNCATE t_fates';
+refused '`TRUNCATE` after the rows without a fate were deleted', \@owner, 'PF006', 'DELETE FROM t WHERE id > 1; TRUNCATE t_fates', left => '1 won/won';
 limit '`TRUNCATE` of the table and its ledgers in one command', \@owner, 'begins anew: nothing is left of what was', 'TRUNCATE t, t_fates', left => '';
 refused '`TRUNCATE` of both, with the right to', [ 'wes' ], 'PF006', 'TRUNCATE t, t_fates', before => 'GRANT TRUNCATE ON t_fates TO wes';
 refused '`MERGE` that deletes', \@owner, 'PF006', 'MERGE INTO t_fates f USING t ON t.id = f.id WHEN MATCHED THEN DELETE';
