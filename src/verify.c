@@ -324,11 +324,12 @@ is_comparable(const Governed *governed, Oid ledger)
 
 /*
  * Adds the disagreements between a governed table and its ledger, if the two can
- * be compared.
+ * be compared; they name the state column, unless it is the table's only one.
  */
 static void
-put_disagreements(ReturnSetInfo *result, const Governed *governed)
+put_disagreements(ReturnSetInfo *result, const Governed *governed, bool is_only)
 {
+	const char *column = is_only ? "" : psprintf("column \"%s\": ", governed->state.name);
 	Oid			ledger = governed_ledger(governed, true);
 	Comparison	comparison;
 	Disagreement disagreement;
@@ -341,7 +342,8 @@ put_disagreements(ReturnSetInfo *result, const Governed *governed)
 	{
 		/* to drop a partition, or to delete rows, takes no fates away */
 		if (disagreement.has_row || (!governed->is_partitioned && governed->options.keep_rows))
-			put_problem(result, disagreement.key, describe_disagreement(governed, &disagreement));
+			put_problem(result, disagreement.key,
+						psprintf("%s%s", column, describe_disagreement(governed, &disagreement)));
 	}
 	end_comparison(&comparison);
 	SPI_finish();
@@ -479,7 +481,10 @@ verify_fates(PG_FUNCTION_ARGS)
 		verify_unguarded(result, relation);
 	else
 	{
+		bool		is_only;
+
 		guards = read_guards(relation);
+		is_only = list_length(guards) == 1;
 		if (state_column != NULL)
 			guards = list_make1(choose_guard(guards, state_column, relation));
 		put_problems(result, governed_problems(relation, state_column));
@@ -489,7 +494,7 @@ verify_fates(PG_FUNCTION_ARGS)
 			GuardTrigger *guard = lfirst(cell);
 
 			if (guard != NULL && put_distribution_problems(result, relation, guard->ledger))
-				put_disagreements(result, get_governed_by(relation, guard->oid));
+				put_disagreements(result, get_governed_by(relation, guard->oid), is_only);
 		}
 	}
 	become_caller_again(caller);
