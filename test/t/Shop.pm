@@ -1,6 +1,7 @@
 # A schema with governed tables of each kind, for the tests that move it to
 # another place: petitions, states of an enum with names to be quoted, partitions,
-# a table of another role, and the ledger of a table that is governed no more.
+# a key of two columns with two lifecycles, one of integers, a table of another role, and
+# the ledger of a table that is governed no more.
 
 package Shop;
 
@@ -13,7 +14,7 @@ use Test::More;
 
 our @EXPORT = qw(create_shop describe_shop shop_problems check_shop);
 
-my @governed = ('petition_submissions', '"Mixed Case"', 'cases', 'tickets');
+my @governed = ('petition_submissions', '"Mixed Case"', 'cases', 'tickets', 'orders');
 
 # Creates it in a new database.
 sub create_shop
@@ -50,6 +51,12 @@ sub create_shop
 		INSERT INTO cases SELECT n, 'new' FROM generate_series(1, 300) n;
 		UPDATE cases SET state = CASE WHEN id % 2 = 0 THEN 'won' ELSE 'lost' END WHERE id % 5 = 0;
 
+		CREATE TABLE orders (tenant int, number text, state smallint NOT NULL DEFAULT 0, payment varchar(10), PRIMARY KEY (tenant, number));
+		SELECT govern('orders', '{"0": ["1", "2"], "1": ["3"]}', initial_states => '{0}');
+		SELECT govern('orders', '{"due": ["paid", "waived"]}', state_column => 'payment', keep_rows => false);
+		INSERT INTO orders SELECT n % 4, 'No. ' || n, 0, 'due' FROM generate_series(1, 200) n;
+		UPDATE orders SET state = 2, payment = CASE WHEN tenant = 1 THEN 'waived' ELSE 'paid' END WHERE number ~ '5';
+
 		SET ROLE clerk;
 		CREATE TABLE tickets (number varchar(20) UNIQUE NOT NULL, state varchar(20) DEFAULT 'open');
 		SELECT govern('tickets', '{"open": ["closed"]}', key_column => 'number');
@@ -78,6 +85,7 @@ sub describe_shop
 		SELECT '$governed[1]', lifecycle('$schema.$governed[1]');
 		SELECT '$governed[2]', lifecycle('$schema.$governed[2]');
 		SELECT '$governed[3]', lifecycle('$schema.$governed[3]');
+		SELECT state_column, key_columns, lifecycle, options, problems FROM governed_tables() WHERE relation = '$schema.$governed[4]'::regclass ORDER BY 1;
 		SELECT replace(pg_get_triggerdef(t.oid), '$schema.', 'shop.'), tgenabled FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
 		WHERE relnamespace = '$schema'::regnamespace ORDER BY relname, tgname;
 		SELECT relname, relowner::regrole, conname, replace(pg_get_constraintdef(t.oid), '$schema.', 'shop.')
@@ -115,19 +123,25 @@ sub check_shop
 			SELECT DISTINCT outcome FROM assign_fates((SELECT array_agg(id) FROM petition_submissions_fates), 'DELIBERATING', 'ESCALATED');
 			SELECT outcome FROM try_compare_and_swap(null::"Mixed Case", '10', 'on its way', 'kept');
 			SELECT outcome FROM try_compare_and_swap(null::cases, '10', 'new', 'lost');
-			SELECT outcome FROM try_compare_and_swap(null::tickets, 'T-1', 'open', 'closed')}),
-		join("\n", ('already_fated') x 4), "$mode: a second fate is refused");
+			SELECT outcome FROM try_compare_and_swap(null::tickets, 'T-1', 'open', 'closed');
+			SELECT outcome FROM try_compare_and_swap(null::orders, '[1, "No. 5"]', '0', '1', state_column => 'state');
+			SELECT outcome FROM try_compare_and_swap(null::orders, '[1, "No. 5"]', 'due', 'paid', state_column => 'payment')}),
+		join("\n", ('already_fated') x 6), "$mode: a second fate is refused");
 	is_deeply([ errors_of($node, $database, "SET search_path = $schema, public",
 			q{UPDATE cases SET state = 'lost' WHERE id = 10},
 			q{UPDATE "Mixed Case" SET "The State" = 'kept' WHERE "Key Column" = 10},
 			q{DELETE FROM tickets WHERE number = 'T-1'},
+			q{UPDATE orders SET state = 1 WHERE tenant = 1 AND number = 'No. 5'},
+			q{UPDATE orders SET payment = 'paid' WHERE tenant = 1 AND number = 'No. 5'},
+			q{DELETE FROM orders WHERE tenant = 1 AND number = 'No. 5'},
+			q{INSERT INTO orders VALUES (9, '', 1, 'due')},
 			q{DELETE FROM cases_fates},
 			q{UPDATE former_fates SET fate = 'a'},
 			q{TRUNCATE "Mixed Case_fates"},
 			q{TRUNCATE petition_submissions},
 			q{DROP TRIGGER petition_cas_guard ON tickets},
 			q{ALTER TABLE cases DISABLE TRIGGER ALL}) ],
-		[ '00000', 'PF002', 'PF002', ('PF006') x 7 ], "$mode: and so is tampering");
+		[ '00000', 'PF002', 'PF002', 'PF006', 'PF002', 'PF002', 'PF006', 'PF003', ('PF006') x 6 ], "$mode: and so is tampering");
 	is($node->safe_psql($database, qq{
 			SET search_path = $schema, public;
 			BEGIN;
@@ -135,8 +149,10 @@ sub check_shop
 			SELECT (compare_and_swap(null::"Mixed Case", '2', 'open', 'on its way'))."The State";
 			SELECT (compare_and_swap(null::cases, '11', 'new', 'lost')).state;
 			SELECT count(*) FROM cases_fates WHERE id = 11 AND fate = 'lost';
+			SELECT (compare_and_swap(null::orders, '[1, "No. 1"]', '0', '2', state_column => 'state')).state;
+			SELECT count(*) FROM orders_fates WHERE (tenant, number, fate) = (1, 'No. 1', '2');
 			ROLLBACK}),
-		"DEFERRED\non its way\nlost\n1", "$mode: what is allowed goes on");
+		"DEFERRED\non its way\nlost\n1\n2\n1", "$mode: what is allowed goes on");
 	return;
 }
 
