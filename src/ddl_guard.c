@@ -1099,10 +1099,11 @@ check_columns(Relation relation, Oid altered, const Event *event)
 	foreach(cell, read_guards(relation))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		bool		rewritten = rewrites_column(event->command, guard->state_column) &&
-		!only_widens(relation, guard, event);
+		bool		rewritten = rewrites_column(event->command, guard->state_column);
 		ListCell   *key;
 
+		if (rewritten && only_widens(relation, guard, event))
+			rewritten = false;
 		foreach(key, guard->key_columns)
 			rewritten = rewritten || rewrites_column(event->command, lfirst(key));
 		if (rewritten)

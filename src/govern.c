@@ -403,8 +403,8 @@ create_trigger(Oid relid, const char *name, const char *events, const char *leve
 			   const char *schema, const char *call)
 {
 	const char *table = quoted_name(relid);
-	bool		replace = OidIsValid(get_trigger_oid(relid, name, true)) ||
-	get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
+	bool		exists = OidIsValid(get_trigger_oid(relid, name, true));
+	bool		replace = exists || get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
 
 	execute_ddl_anywhere(psprintf("CREATE %sTRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s",
 								  replace ? "OR REPLACE " : "", quote_identifier(name), events,

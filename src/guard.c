@@ -501,10 +501,12 @@ is_emptied(Oid relid)
 	{
 		Relation	relation = table_open(lfirst_oid(cell), NoLock);
 		bool		has_storage = RELKIND_HAS_STORAGE(relation->rd_rel->relkind);
-		bool		is_new = relation->rd_createSubid != InvalidSubTransactionId ||
-		relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId;
-		bool		emptied = !has_storage || (is_new && RelationGetNumberOfBlocks(relation) == 0);
+		bool		created = relation->rd_createSubid != InvalidSubTransactionId;
+		bool		rewritten = relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId;
+		bool		emptied;
 
+		emptied = !has_storage ||
+			((created || rewritten) && RelationGetNumberOfBlocks(relation) == 0);
 		table_close(relation, NoLock);
 		if (!emptied)
 			return false;

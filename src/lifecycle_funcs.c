@@ -128,7 +128,7 @@ row_key(PG_FUNCTION_ARGS)
 {
 	Relation	relation = open_subject(fcinfo, AccessShareLock);
 	List	   *guards = read_guards(relation);
-	Datum		values[MAX_KEY_COLUMNS];
+	Datum		values[MAX_KEY_COLUMNS] = {0};
 	Governed   *governed;
 	HeapTupleHeader row;
 
