@@ -81,6 +81,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define AT_SetExpression ((AlterTableType) -1)
 #endif
 
+/* 18 asks whether a deferrable primary key counts too; before, none did. */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)
+#else
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
+#endif
+
 /*
  * Whether a column of a relation's descriptor is declared not null.  From 18 on
  * such a constraint may not have been validated.

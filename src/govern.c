@@ -174,7 +174,7 @@ static List *
 default_key(Relation relation)
 {
 	List	   *names = NIL;
-	Oid			oid = RelationGetPrimaryKeyIndex(relation);
+	Oid			oid = primary_key_index(relation);
 	Relation	index;
 
 	if (!OidIsValid(oid))
