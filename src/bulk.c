@@ -552,6 +552,25 @@ static const StatementForm swap_rows_and_more = {SWAP_LOCKED("{changes}"), "Kssj
 static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, &swap_rows_and_more, &try_subject_function};
 
 /*
+ * Raises 0A000 for a key with a column of a type that has no array type: keys go to the
+ * statement as arrays.
+ */
+static void
+check_key_arrays(const Key *key, Relation relation)
+{
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		if (!OidIsValid(get_array_type(key->columns[i].type)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("compare_and_swap_many does not work on relation \"%s\", whose key column \"%s\" is of type %s",
+							RelationGetRelationName(relation), key->columns[i].name,
+							format_type_be(key->columns[i].type)),
+					 errhint("Call try_compare_and_swap for each key, in the order of the keys.")));
+	}
+}
+
+/*
  * compare_and_swap_many(subject, keys, expected_state, new_state, changes, reason,
  * state_column) returns an outcome for each key.
  */
@@ -573,6 +592,7 @@ compare_and_swap_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	swap.relation = open_subject(fcinfo, RowExclusiveLock);
 	read_subject_arguments(&swap, fcinfo);
+	check_key_arrays(&swap.governed->key, swap.relation);
 	array = PG_GETARG_ARRAYTYPE_P(1);
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
 	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls,

@@ -81,6 +81,11 @@ extern PGDLLEXPORT void _PG_init(void);
 #define AT_SetExpression ((AlterTableType) -1)
 #endif
 
+/* 18 can compute a generated column whenever it is read. */
+#if PG_VERSION_NUM < 180000
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
 /* 18 asks whether a deferrable primary key counts too; before, none did. */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)

@@ -840,7 +840,7 @@ let_ledger_follow(Relation relation, const Before *before, Oid ledger_oid, const
 /*
  * Judges a guard that has been created: raises 42501 if it names a ledger that
  * belongs to another role, whom it could only hinder, and PF006 if it names one
- * that another table uses.
+ * that another table uses, or the ledger or the state column of another guard.
  */
 static void
 check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
@@ -850,6 +850,17 @@ check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
 	List	   *users = NIL;
 	ListCell   *cell;
 
+	foreach(cell, read_guards(relation))
+	{
+		const GuardTrigger *other = lfirst(cell);
+
+		if (strcmp(other->name, guard->guard->name) != 0 &&
+			(strcmp(other->state_column, guard->guard->state_column) == 0 ||
+			 strcmp(other->ledger, guard->guard->ledger) == 0))
+			report_protected_relation(relation,
+									  "cannot give a state column or a ledger of relation \"%s\" a second guard",
+									  "Call govern, which creates a guard and a ledger for another state column.");
+	}
 	if (!OidIsValid(guard->ledger))
 		return;
 	(void) ledger_owner(guard->ledger, guard->guard->ledger, RelationGetRelid(relation),

@@ -612,6 +612,21 @@ whose_ledger(Relation relation, const GuardTrigger *guard)
 }
 
 /*
+ * Raises 42710 for a table that has a trigger of the name that the guard is to have:
+ * one of the user, or the guard of a state column whose name has the same beginning.
+ */
+static void
+check_name_free(Relation relation, const char *guard)
+{
+	if (OidIsValid(get_trigger_oid(RelationGetRelid(relation), guard, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("trigger \"%s\" for relation \"%s\" already exists",
+						guard, RelationGetRelationName(relation)),
+				 errhint("The guard of this state column has that name. Give the trigger another one, or, if it is the guard of a column whose long name begins in the same way, the column.")));
+}
+
+/*
  * Governs a table that the caller owns, with our functions in that schema, by key_column
  * (NULL: the primary key); returns its ledger.  Holds a lock that keeps writers out until
  * the transaction ends.
@@ -643,6 +658,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		wanted.key_columns = guards != NIL ? ((GuardTrigger *) linitial(guards))->key_columns :
 			default_key(relation);
 	check_other_guards(relation, &wanted, guards);
+	check_name_free(relation, wanted.name);
 	foreach(cell, options->initial_states)
 	{
 		if (lifecycle_find_name(lifecycle, lfirst(cell)) == NO_STATE)

@@ -180,10 +180,10 @@ json_text(const JsonbValue *value)
 }
 
 /*
- * Reads JSON; returns NULL for a text that is none.  What is caught is an error of
- * parsing, which leaves nothing to clean up.
+ * Reads JSON; returns NULL for a text that is none, or too deep.  What is caught is an
+ * error of parsing, which leaves nothing to clean up.
  */
-static Jsonb *
+Jsonb *
 read_json(const char *text)
 {
 	MemoryContext caller = CurrentMemoryContext;
@@ -195,7 +195,8 @@ read_json(const char *text)
 	}
 	PG_CATCH();
 	{
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION &&
+			geterrcode() != ERRCODE_STATEMENT_TOO_COMPLEX)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
@@ -47,6 +48,7 @@ extern void key_of_result(const Key *key, HeapTuple row, TupleDesc desc, int fir
 extern void parse_key(const Key *key, const char *text, Datum *values);
 extern void convert_key(const Key *key, Oid type, Datum value, Datum *values);
 extern void key_argument(const Key *key, FunctionCallInfo fcinfo, int argument, Datum *values);
+extern Jsonb *read_json(const char *text);
 extern char *key_text(const Key *key, const Datum *values);
 extern void copy_key(const Key *key, const Datum *from, Datum *to);
 extern bool is_same_key(const Key *key, const Datum *a, const Datum *b);

@@ -842,6 +842,20 @@ has_ledger_rows(Governed *governed)
 }
 
 /*
+ * Does the ledger hold a fate for a key, seen with the latest snapshot?  Connected to
+ * SPI.
+ */
+bool
+has_fate(Governed *governed, const Datum *key)
+{
+	Oid			ledger = governed_ledger(governed, true);
+	LedgerRow	row;
+
+	memcpy(row.values, key, governed->key.ncolumns * sizeof(Datum));
+	return OidIsValid(ledger) && read_fate(governed, ledger, &row) != NULL;
+}
+
+/*
  * Adds to a refusal who assigned the fate that stands, and when, if the caller
  * may read the ledger, and if the ledger still has both.  Connected to SPI.
  */

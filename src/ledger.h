@@ -63,6 +63,7 @@ extern uint64 write_missing_fates(const Governed *governed);
 
 extern const char *rows_sql(const Governed *governed);
 extern bool has_ledger_rows(Governed *governed);
+extern bool has_fate(Governed *governed, const Datum *key);
 extern void read_assignment(Governed *governed, const Datum *key, Refusal *refusal);
 
 #endif							/* PETITION_CAS_LEDGER_H */

@@ -213,8 +213,15 @@ put_lifecycles(ReturnSetInfo *result, Relation relation)
 		values[1] = DirectFunctionCall1(namein, CStringGetDatum(guard->state_column));
 		values[2] = names_as_array(guard->key_columns);
 		values[3] = ObjectIdGetDatum(ledger);
-		values[5] = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->graph));
-		values[6] = DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->options));
+
+		/*
+		 * anybody may create a trigger of this name with nonsense on a table
+		 * of his own
+		 */
+		values[5] = JsonbPGetDatum(read_json(guard->graph));
+		values[6] = JsonbPGetDatum(read_json(guard->options));
+		nulls[5] = DatumGetPointer(values[5]) == NULL;
+		nulls[6] = DatumGetPointer(values[6]) == NULL;
 		problems = list_concat(problems, imprudences(relation, guard->state_column, true));
 		values[7] = problems_as_array(problems);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

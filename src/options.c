@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "key.h"
 #include "options.h"
 
 /*
@@ -74,7 +75,7 @@ read_texts(const JsonbValue *array, List **texts)
 bool
 read_options(const char *text, Options *options)
 {
-	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	Jsonb	   *json = read_json(text);
 	JsonbIterator *iterator;
 	JsonbValue	name;
 	JsonbValue	value;
@@ -83,7 +84,7 @@ read_options(const char *text, Options *options)
 	{
 		true, NIL, true
 	};
-	if (!JB_ROOT_IS_OBJECT(json))
+	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
 		return false;
 	iterator = JsonbIteratorInit(&json->root);
 	(void) JsonbIteratorNext(&iterator, &name, false);

@@ -394,6 +394,10 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 					"state column \"%s\" is of type %s", column, format_type_be(found->atttypid));
 		return;
 	}
+	/* what is computed when it is read is in no row that a trigger is given */
+	if (found->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Declare it STORED.",
+					"state column \"%s\" is a virtual generated column", column);
 	if (holds_any_state(found))
 		return;
 	lifecycle = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,

@@ -611,7 +611,12 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 
 	if (error == NULL)
 		return swap->current.exists;
-	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED;
+
+	/*
+	 * the error may be about another table, whose fate a trigger wanted to
+	 * change
+	 */
+	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED && has_fate(swap->governed, swap->key);
 	*changed = IsolationUsesXactSnapshot() && is_row_conflict(error) && row_has_changed(swap);
 	if (!*fated && !*changed)
 		ReThrowError(error);

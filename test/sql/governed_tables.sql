@@ -58,3 +58,25 @@ SELECT told('ALTER TABLE orders ALTER other TYPE varchar(20)');
 SELECT told('ALTER TABLE orders_fates ALTER fate TYPE varchar');
 SELECT extend_lifecycle('orders', '{"open": ["a state with a long name"]}', 'state');
 SELECT * FROM verify_fates('orders');
+
+-- Nonsense that somebody puts on a table of his own hinders nobody.
+BEGIN;
+CREATE ROLE regress_mallory;
+CREATE SCHEMA nonsense AUTHORIZATION regress_mallory;
+SET LOCAL ROLE regress_mallory;
+CREATE TABLE nonsense.deep (id int PRIMARY KEY, s text NOT NULL);
+CREATE TABLE nonsense.options (id int PRIMARY KEY, s text NOT NULL);
+CREATE TABLE nonsense.graph (LIKE nonsense.options INCLUDING ALL);
+CREATE TABLE nonsense.json (LIKE nonsense.deep INCLUDING ALL);
+CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.options FOR EACH ROW
+    EXECUTE FUNCTION public.guard_fate('id', 's', 'a', '{"o": ["x"]}', 'garbage');
+CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.graph FOR EACH ROW
+    EXECUTE FUNCTION public.guard_fate('id', 's', 'a', 'garbage');
+SELECT format($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.deep FOR EACH ROW
+    EXECUTE FUNCTION public.guard_fate('id', 's', 'a', %L)$$, repeat('[', 100000)) AS deep \gset
+:deep;
+CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.json FOR EACH ROW
+    EXECUTE FUNCTION public.guard_fate('id', 's', 'a', '[1]');
+RESET ROLE;
+SELECT relation, state_column, lifecycle, options, problems FROM governed_tables() WHERE relation::text ~ 'nonsense' ORDER BY 1;
+ROLLBACK;

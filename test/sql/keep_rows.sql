@@ -54,3 +54,17 @@ SELECT told($$SELECT govern('jobs', '{"new": ["done", "failed"]}')$$);
 DELETE FROM jobs WHERE id IN (1, 2);
 SELECT told($$SELECT govern('jobs', '{"new": ["done", "failed"]}')$$);
 SELECT told($$SELECT govern('jobs', '{"new": ["done", "failed"]}', keep_rows => false)$$);
+
+-- A fate that a trigger wanted to give a row of another table is that table's error.
+CREATE TABLE cases (id int PRIMARY KEY, state text);
+SELECT govern('cases', '{"open": ["done", "dead"]}');
+INSERT INTO cases VALUES (1, 'done');
+CREATE TABLE tasks (id int PRIMARY KEY, state text);
+SELECT govern('tasks', '{"open": ["done", "dead"]}', keep_rows => false);
+INSERT INTO tasks VALUES (1, 'open'), (2, 'open');
+CREATE FUNCTION bury() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM compare_and_swap(NULL::cases, 1, 'open', 'dead'); RETURN NULL; END $$;
+CREATE TRIGGER zz AFTER UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION bury();
+SELECT told($$SELECT * FROM try_compare_and_swap(NULL::tasks, 1, 'open', 'done')$$);
+SELECT told($$SELECT * FROM compare_and_swap_many(NULL::tasks, ARRAY[1, 2], 'open', 'done')$$);
+DROP TRIGGER zz ON tasks;
+SELECT outcome FROM compare_and_swap_many(NULL::tasks, ARRAY[1, 2], 'open', 'done');

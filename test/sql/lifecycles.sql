@@ -151,3 +151,18 @@ UPDATE parted SET state = 'b';
 SELECT told($$UPDATE parted SET other = 'z' WHERE id = 1$$);
 SELECT id, day, fate FROM parted_other_fates ORDER BY day;
 SELECT * FROM verify_fates('parted');
+
+-- One guard for a state column, one ledger for a guard, and a name for each guard.
+CREATE TABLE unique_things (id int PRIMARY KEY, a text DEFAULT 'o', b text DEFAULT 'o', c text DEFAULT 'o',
+    a23456789012345678901234567890123456789012345_1 text DEFAULT 'o', a23456789012345678901234567890123456789012345_2 text DEFAULT 'o');
+SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a');
+SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'b');
+SELECT told($$CREATE TRIGGER petition_cas_guard_c AFTER INSERT OR UPDATE OR DELETE ON unique_things FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'c', 'unique_things_b_fates', '{"o": ["x", "y"]}')$$);
+SELECT told($$CREATE TRIGGER petition_cas_guard_a AFTER INSERT OR UPDATE OR DELETE ON unique_things FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'a', 'other_fates', '{"o": ["x", "y"]}')$$);
+CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER petition_cas_guard_c AFTER UPDATE ON unique_things FOR EACH ROW EXECUTE FUNCTION mine();
+SELECT told($$SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'c')$$);
+SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a23456789012345678901234567890123456789012345_1');
+SELECT told($$SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a23456789012345678901234567890123456789012345_2')$$);
+SELECT state_column FROM governed_tables() WHERE relation = 'unique_things'::regclass ORDER BY 1;
+SELECT * FROM verify_fates('unique_things');

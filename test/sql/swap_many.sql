@@ -37,3 +37,9 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 INSERT INTO items VALUES (2001, 'a'), (2002, 'a');
 SELECT * FROM compare_and_swap_many(NULL::items, ARRAY[2001, 1, 2002], 'a', 'c');
 COMMIT;
+-- A key that is an array cannot be given with others.
+CREATE TABLE arrays (id int[] PRIMARY KEY, state text);
+SELECT govern('arrays', '{"a": ["b"]}');
+INSERT INTO arrays VALUES ('{1,2}', 'a');
+SELECT told($$SELECT compare_and_swap_many(NULL::arrays, ARRAY['{1,2}'], 'a', 'b')$$);
+SELECT * FROM try_compare_and_swap(NULL::arrays, '{1,2}'::int[], 'a', 'b');
