@@ -308,6 +308,24 @@ check_not_anothers(Oid existing, const char *name, Relation relation)
 }
 
 /*
+ * Raises 55000 where the first lifecycle of a table is to be one that has a ledger from
+ * when it was another than the first: it would begin without its fates, in the ledger of
+ * the one that was.
+ */
+static void
+check_was_first(Relation relation, const char *state_column)
+{
+	const char *table = RelationGetRelationName(relation);
+	char	   *name = makeObjectName(table, state_column, "fates");
+	Oid			former = get_relname_relid(name, RelationGetNamespace(relation));
+
+	if (OidIsValid(former) && is_ledger_of(former, relation, state_column))
+		refuse_ledger(makeObjectName(table, NULL, "fates"), relation,
+					  psprintf("state column \"%s\" has the ledger \"%s\"", state_column, name),
+					  "Govern first the state column whose lifecycle was the first.");
+}
+
+/*
  * Returns the name of the ledger of a table's lifecycle, <table>_fates or, of another
  * one than the first, <table>_<state column>_fates, and whether it is there already, to
  * be taken over.  A name that is too long is shortened as the server does it for
@@ -323,6 +341,8 @@ choose_ledger(Relation relation, const GuardTrigger *guard, Oid guard_fate, bool
 	bool		is_first = strcmp(guard->name, GUARD_TRIGGER) == 0;
 	const char *column = is_first ? NULL : guard->state_column;
 
+	if (is_first)
+		check_was_first(relation, guard->state_column);
 	*says_whose = !is_first || strlen(table) + strlen("_fates") >= NAMEDATALEN;
 	for (int number = 0;; number++)
 	{
