@@ -499,7 +499,7 @@ is_emptied(Oid relid)
 
 	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		Relation	relation = table_open(lfirst_oid(cell), NoLock);
+		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
 		bool		has_storage = RELKIND_HAS_STORAGE(relation->rd_rel->relkind);
 		bool		created = relation->rd_createSubid != InvalidSubTransactionId;
 		bool		rewritten = relation->rd_newRelfilelocatorSubid != InvalidSubTransactionId;
