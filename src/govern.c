@@ -269,6 +269,20 @@ check_existing_ledger(Oid existing, const char *name, Relation relation, List *k
 }
 
 /*
+ * Returns whose ledger an existing relation says that it is, as ledger_subject does;
+ * NULL if it is none.
+ */
+static char *
+existing_subject(Oid existing, char **state_column)
+{
+	Relation	ledger = open_relation(existing, AccessShareLock);
+	char	   *subject = is_ledger(ledger) ? ledger_subject(ledger, state_column) : NULL;
+
+	relation_close(ledger, AccessShareLock);
+	return subject;
+}
+
+/*
  * Is an existing relation a ledger that was created for a table of that name, and for
  * that state column (NULL: for the first lifecycle)?
  */
@@ -277,13 +291,10 @@ is_ledger_of(Oid existing, Relation relation, const char *state_column)
 {
 	char	   *column;
 	char	   *subject;
-	Relation	ledger;
 
 	if (!is_own_table(existing, relation))
 		return false;
-	ledger = open_relation(existing, AccessShareLock);
-	subject = is_ledger(ledger) ? ledger_subject(ledger, &column) : NULL;
-	relation_close(ledger, AccessShareLock);
+	subject = existing_subject(existing, &column);
 	return subject != NULL && strcmp(subject, RelationGetRelationName(relation)) == 0 &&
 		(state_column == NULL ? column == NULL :
 		 column != NULL && strcmp(column, state_column) == 0);
@@ -296,11 +307,9 @@ is_ledger_of(Oid existing, Relation relation, const char *state_column)
 static void
 check_not_anothers(Oid existing, const char *name, Relation relation)
 {
-	Relation	ledger = open_relation(existing, AccessShareLock);
 	char	   *column;
-	char	   *subject = is_ledger(ledger) ? ledger_subject(ledger, &column) : NULL;
+	char	   *subject = existing_subject(existing, &column);
 
-	relation_close(ledger, AccessShareLock);
 	if (subject != NULL &&
 		(column != NULL || strcmp(subject, RelationGetRelationName(relation)) != 0))
 		refuse_ledger(name, relation,

@@ -86,6 +86,20 @@ set_column(LedgerRow *row, LedgerColumn column, Datum value)
 }
 
 /*
+ * Fills in a column with the value of a setting, unless that is empty; raises 22023 for
+ * one that must not be recorded, as for the actor.
+ */
+static void
+set_column_to_setting(LedgerRow *row, LedgerColumn column, const char *name, const char *value,
+					  int limit)
+{
+	if (value[0] == '\0')
+		return;
+	check_setting(name, value, limit);
+	set_column(row, column, CStringGetTextDatum(value));
+}
+
+/*
  * Fills in the row that is written for fates, except for the key.
  */
 static void
@@ -104,12 +118,10 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
 	set_column(row, LEDGER_ASSIGNED_BY, CStringGetTextDatum(assigning_actor()));
 	set_column(row, LEDGER_TRANSACTION_ID,
 			   FullTransactionIdGetDatum(GetTopFullTransactionId()));
-	check_setting("petition_cas.reason", petition_cas_reason, REASON_LIMIT);
-	check_setting("petition_cas.request_id", petition_cas_request_id, REQUEST_ID_LIMIT);
-	if (petition_cas_reason[0] != '\0')
-		set_column(row, LEDGER_REASON, CStringGetTextDatum(petition_cas_reason));
-	if (petition_cas_request_id[0] != '\0')
-		set_column(row, LEDGER_REQUEST_ID, CStringGetTextDatum(petition_cas_request_id));
+	set_column_to_setting(row, LEDGER_REASON, "petition_cas.reason", petition_cas_reason,
+						  REASON_LIMIT);
+	set_column_to_setting(row, LEDGER_REQUEST_ID, "petition_cas.request_id",
+						  petition_cas_request_id, REQUEST_ID_LIMIT);
 }
 
 /* ----------------------------------------------------------------------

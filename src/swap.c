@@ -79,27 +79,15 @@ const char *const outcome_names[] = {
  * ----------------------------------------------------------------------
  */
 
-static const StatementForm swap_row = {
-	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}, {row}",
-	"kss", ON_TABLE | FIRES_TRIGGERS
-};
+/* changes is what it sets besides the state */
+#define SWAP_ROW(changes) \
+	"UPDATE {table} AS {row} SET {state} = $3" changes \
+	" WHERE {key = $} AND {state = $2} RETURNING {state}"
 
-static const StatementForm swap_row_and_more = {
-	"UPDATE {table} AS {row} SET {state} = $3{changes}"
-	" WHERE {key = $} AND {state = $2} RETURNING {state}, {row}",
-	"kssj", ON_TABLE | FIRES_TRIGGERS
-};
-
-static const StatementForm try_row = {
-	"UPDATE {table} AS {row} SET {state} = $3 WHERE {key = $} AND {state = $2} RETURNING {state}",
-	"kss", ON_TABLE | FIRES_TRIGGERS
-};
-
-static const StatementForm try_row_and_more = {
-	"UPDATE {table} AS {row} SET {state} = $3{changes}"
-	" WHERE {key = $} AND {state = $2} RETURNING {state}",
-	"kssj", ON_TABLE | FIRES_TRIGGERS
-};
+static const StatementForm swap_row = {SWAP_ROW("") ", {row}", "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm swap_row_and_more = {SWAP_ROW("{changes}") ", {row}", "kssj", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm try_row = {SWAP_ROW(""), "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm try_row_and_more = {SWAP_ROW("{changes}"), "kssj", ON_TABLE | FIRES_TRIGGERS};
 
 static const StatementForm select_state = {
 	"SELECT {state} FROM {table} WHERE {key = $}",
