@@ -641,12 +641,21 @@ whose_ledger(Relation relation, const GuardTrigger *guard)
 }
 
 /*
- * Raises 42710 for a table that has a trigger of the name that the guard is to have:
- * one of the user, or the guard of a state column whose name has the same beginning.
+ * Raises 42710 for a table that has a trigger of a name that one of ours is to have: the
+ * guard, of which there is none yet, or that against TRUNCATE, which all lifecycles share.
+ * It is one of the user, or the guard of a state column whose name has the same beginning.
  */
 static void
-check_name_free(Relation relation, const char *guard)
+check_names_free(Relation relation, const char *guard)
 {
+	const Trigger *truncate = find_trigger(relation, TRUNCATE_TRIGGER);
+
+	if (truncate != NULL && !is_own_function(truncate->tgfoid, "guard_truncate"))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("trigger \"%s\" for relation \"%s\" already exists",
+						TRUNCATE_TRIGGER, RelationGetRelationName(relation)),
+				 errhint("Govern creates a trigger of that name. Give yours another one.")));
 	if (OidIsValid(get_trigger_oid(RelationGetRelid(relation), guard, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -687,7 +696,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		wanted.key_columns = guards != NIL ? ((GuardTrigger *) linitial(guards))->key_columns :
 			default_key(relation);
 	check_other_guards(relation, &wanted, guards);
-	check_name_free(relation, wanted.name);
+	check_names_free(relation, wanted.name);
 	foreach(cell, options->initial_states)
 	{
 		if (lifecycle_find_name(lifecycle, lfirst(cell)) == NO_STATE)

@@ -166,6 +166,10 @@ SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a2345678901
 SELECT told($$SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a23456789012345678901234567890123456789012345_2')$$);
 SELECT state_column FROM governed_tables() WHERE relation = 'unique_things'::regclass ORDER BY 1;
 SELECT * FROM verify_fates('unique_things');
+CREATE TABLE taken (id int PRIMARY KEY, state text);
+CREATE TRIGGER petition_cas_truncate AFTER TRUNCATE ON taken EXECUTE FUNCTION mine();
+SELECT told($$SELECT govern('taken', '{"o": ["x", "y"]}')$$);
+SELECT tgfoid::regproc FROM pg_trigger WHERE tgrelid = 'taken'::regclass;
 -- Governed again, each has its own ledger, if the first is the first.
 SELECT ungovern('unique_things', 'a');
 SELECT ungovern('unique_things', 'b');
