@@ -66,11 +66,12 @@ COMMENT ON FUNCTION guard_ledger() IS
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT NULL, state_column name DEFAULT 'state',
-                       initial_states text[] DEFAULT NULL, keep_rows boolean DEFAULT true)
+                       initial_states text[] DEFAULT NULL, evidence name[] DEFAULT NULL,
+                       keep_rows boolean DEFAULT true, history boolean DEFAULT false)
     RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], boolean) IS
+COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], name[], boolean, boolean) IS
 'Puts a state column of a table under a lifecycle, beside others that it may have: creates its triggers and its ledger, <table>_fates or, after the first, <table>_<state column>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows, unless keep_rows is false), records the fates that rows have, and returns the ledger. The key is the primary key, or key_column. initial_states are those in which rows may be inserted, null any; keep_rows, whether fated rows can be deleted no more. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if the column is governed already, or another trigger has the name of the guard, 42703 for a column it does not have, 42701 for two key columns that would have the same name in the ledger, 42804 for a state column of a type that holds no states, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle, states that the column cannot hold, rows in states that are not in it, initial_states that are empty or not in it, or another key than that of the table''s other lifecycles, 42501 if the caller does not own the table, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void

@@ -17,7 +17,10 @@ typedef struct Options
 {
 	bool		any_initial;	/* a row may be inserted in any state, */
 	List	   *initial_states; /* or in these: names */
+	List	   *evidence;		/* names of the columns that a decision rests
+								 * on */
 	bool		keep_rows;		/* a fated row cannot be deleted */
+	bool		history;		/* every change of state is recorded */
 } Options;
 
 extern char *write_options(const Options *options);
