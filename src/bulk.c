@@ -208,14 +208,14 @@ swap_items(Bulk *bulk)
 {
 	Swap	   *swap = bulk->swap;
 	Fates		fates = {NULL, 0, swap->expected_state, swap->new_state};
-	int			level = begin_reason(swap);
+	int			level = begin_record(swap);
 	FateBatch	batch;
 
 	if (!swap->is_fate || !is_sound(swap->governed, swap->relation) ||
 		!begin_batch(&batch, swap->governed, swap->relation, &fates, bulk->count))
 	{
 		update_items(bulk);
-		end_reason(level);
+		end_record(level);
 		return;
 	}
 	PG_TRY();
@@ -229,7 +229,7 @@ swap_items(Bulk *bulk)
 	PG_END_TRY();
 	if (batch.fates.count > 0)
 		record_fates(swap->governed, swap->relation, &batch.fates);
-	end_reason(level);
+	end_record(level);
 }
 
 static void
@@ -506,6 +506,36 @@ make_bulk_swap(Bulk *bulk)
 }
 
 /*
+ * Marks those of the rows that were not swapped, with that outcome, because the same
+ * request has swapped them already.
+ */
+static void
+find_retries(Bulk *bulk, Outcome outcome)
+{
+	Swap	   *swap = bulk->swap;
+	SwapParameters values;
+	uint64		found;
+
+	if (fill_keys(bulk, outcome, 0, values) == 0)
+		return;
+	found = read_ledger_rows(swap->governed, values);
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (is_assignment(returned_row(i), swap->expected_state, swap->new_state, swap->request_id))
+			returned_item(bulk, returned_row(i), LEDGER_COLUMNS + 1)->outcome = RETRIED;
+	}
+	for (int i = 0; i < bulk->count; i++)
+	{
+		BulkItem   *item = &bulk->items[i];
+
+		if (item->outcome != RETRIED)
+			continue;
+		memcpy(swap->key, item->key, swap->governed->key.ncolumns * sizeof(Datum));
+		item->outcome = item->current.exists || !row_is_hidden(swap) ? ASSIGNED : outcome;
+	}
+}
+
+/*
  * Makes the swaps of that many keys, one behind the other, of which the swap says
  * all but key and outcome, and returns their outcomes as rows of key, outcome and
  * state, in the order of the input.  A key that is given again finds what its
@@ -521,6 +551,12 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 	collect_items(&bulk, keys, count);
 	SPI_connect();
 	make_bulk_swap(&bulk);
+	if (swap->request_id != NULL && swap->is_fate)
+	{
+		find_retries(&bulk, NOT_FOUND);
+		find_retries(&bulk, ALREADY_FATED);
+		find_retries(&bulk, CONCURRENT_MODIFICATION);
+	}
 	for (int i = 0; i < count; i++)
 	{
 		const Datum *given = &keys[i * key->ncolumns];
@@ -534,22 +570,21 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 		if (item->current.state != NULL)
 			values[2] = CStringGetTextDatum(item->current.state);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		if (item->outcome == ASSIGNED)
+		if (item->outcome == ASSIGNED && swap->request_id == NULL)
 			item->outcome = swap->is_fate ? ALREADY_FATED : CONCURRENT_MODIFICATION;
 	}
 	SPI_finish();
 }
 
-#define SWAP_LOCKED(changes) \
-	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
-	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE)" \
-	" UPDATE {table} AS {row} SET {state} = $3" changes \
-	" FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
+static const StatementForm swap_rows = {
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}"
+	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE)"
+	" UPDATE {table} AS {row} SET {state} = $3{set}"
+	" FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}",
+	"Kss", ON_TABLE | FIRES_TRIGGERS
+};
 
-static const StatementForm swap_rows = {SWAP_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS};
-static const StatementForm swap_rows_and_more = {SWAP_LOCKED("{changes}"), "Kssj", ON_TABLE | FIRES_TRIGGERS};
-
-static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, &swap_rows_and_more, &try_subject_function};
+static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, NULL, &try_subject_function};
 
 /*
  * Raises 0A000 for a key with a column of a type that has no array type: keys go to the
@@ -572,7 +607,7 @@ check_key_arrays(const Key *key, Relation relation)
 
 /*
  * compare_and_swap_many(subject, keys, expected_state, new_state, changes, reason,
- * state_column) returns an outcome for each key.
+ * request_id, state_column) returns an outcome for each key.
  */
 Datum
 compare_and_swap_many(PG_FUNCTION_ARGS)

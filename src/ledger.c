@@ -100,19 +100,30 @@ set_column_to_setting(LedgerRow *row, LedgerColumn column, const char *name, con
 }
 
 /*
- * Fills in the row that is written for fates, except for the key.
+ * Returns an array of texts.
+ */
+static Datum
+text_array(const Datum *texts, int count)
+{
+	return PointerGetDatum(construct_array(unconstify(Datum *, texts), count, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/*
+ * Fills in the row that is written for fates, except for the key.  The evidence of
+ * several is an array.
  */
 static void
-fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fate)
+fill_row(LedgerRow *row, int key_columns, const Fates *fates)
 {
 	memset(row->nulls, ' ', key_columns);
 	memset(row->nulls + key_columns, 'n', LEDGER_COLUMNS);
 	row->nulls[key_columns + LEDGER_COLUMNS] = '\0';
 	row->columns = row->values + key_columns;
 	row->column_nulls = row->nulls + key_columns;
-	if (from_state != NULL)
-		set_column(row, LEDGER_FROM_STATE, CStringGetTextDatum(from_state));
-	set_column(row, LEDGER_FATE, CStringGetTextDatum(fate));
+	if (fates->from_state != NULL)
+		set_column(row, LEDGER_FROM_STATE, CStringGetTextDatum(fates->from_state));
+	set_column(row, LEDGER_FATE, CStringGetTextDatum(fates->fate));
 	set_column(row, LEDGER_ASSIGNED_AT,
 			   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 	set_column(row, LEDGER_ASSIGNED_BY, CStringGetTextDatum(assigning_actor()));
@@ -122,6 +133,9 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
 						  REASON_LIMIT);
 	set_column_to_setting(row, LEDGER_REQUEST_ID, "petition_cas.request_id",
 						  petition_cas_request_id, REQUEST_ID_LIMIT);
+	if (fates->hashes != NULL)
+		set_column(row, LEDGER_EVIDENCE_HASH, fates->count == 1 ? fates->hashes[0] :
+				   text_array(fates->hashes, fates->count));
 }
 
 /* ----------------------------------------------------------------------
@@ -137,6 +151,11 @@ static const StatementForm insert_row = {
 static const StatementForm insert_rows = {
 	"INSERT INTO {ledger} ({key names}, {columns}) SELECT {unnested keys}, {values}",
 	"KL", ON_LEDGER | AS_LEDGER_OWNER
+};
+
+static const StatementForm insert_rows_with_evidence = {
+	"INSERT INTO {ledger} ({key names}, {columns}) SELECT {unnested keys}, {values of rows}",
+	"KM", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 /*
@@ -155,7 +174,7 @@ static const StatementForm select_row = {
 };
 
 static const StatementForm select_rows = {
-	"SELECT {columns} FROM {ledger} AS {row} WHERE {key = any $}",
+	"SELECT {columns}, {key} FROM {ledger} AS {row} WHERE {key = any $}",
 	"K", ON_LEDGER | AS_LEDGER_OWNER
 };
 
@@ -165,7 +184,7 @@ static const StatementForm select_any = {
 };
 
 static const StatementForm select_assignment = {
-	"SELECT assigned_at, assigned_by FROM {ledger} WHERE {key = $}",
+	"SELECT assigned_at, assigned_by, reason, request_id FROM {ledger} WHERE {key = $}",
 	"k", ON_LEDGER | FIRES_TRIGGERS
 };
 
@@ -330,6 +349,42 @@ report_unrecorded(const Governed *governed, Relation relation)
 }
 
 /*
+ * Returns the evidence that was inserted for the key of a row of the ledger which was
+ * read; (Datum) 0 if that is none of the keys.
+ */
+static Datum
+inserted_hash(const Governed *governed, const Fates *fates, HeapTuple row)
+{
+	const Key  *key = &governed->key;
+	Datum		found[MAX_KEY_COLUMNS];
+
+	if (fates->hashes == NULL || fates->count == 1)
+		return fates->hashes == NULL ? (Datum) 0 : fates->hashes[0];
+	key_of_result(key, row, SPI_tuptable->tupdesc, LEDGER_COLUMNS + 1, found);
+	for (int i = 0; i < fates->count; i++)
+	{
+		if (is_same_key(key, found, &fates->keys[i * key->ncolumns]))
+			return fates->hashes[i];
+	}
+	return (Datum) 0;
+}
+
+/*
+ * Returns whether a column of a row that was read has a value, (Datum) 0 for null.
+ */
+static bool
+holds_value(HeapTuple row, int column, Datum value)
+{
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, column - 1);
+	bool		isnull;
+	Datum		found = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	if (isnull || value == (Datum) 0)
+		return isnull && value == (Datum) 0;
+	return datum_image_eq(found, value, attribute->attbyval, attribute->attlen);
+}
+
+/*
  * Raises 55000 unless the ledger rows that were just inserted hold what was
  * inserted, in all of our columns.  Only a BEFORE trigger can have changed it.
  * Where there was none when the ledger was judged, and nothing has been
@@ -337,7 +392,7 @@ report_unrecorded(const Governed *governed, Relation relation)
  * to SPI.
  */
 static void
-check_recorded(Governed *governed, Relation relation, Oid ledger, int count, LedgerRow *row)
+check_recorded(Governed *governed, Relation relation, Oid ledger, const Fates *fates, LedgerRow *row)
 {
 	Snapshot	latest;
 	uint64		found;
@@ -345,23 +400,22 @@ check_recorded(Governed *governed, Relation relation, Oid ledger, int count, Led
 	if (governed->judged && !governed->before_trigger)
 		return;
 	latest = RegisterSnapshot(GetLatestSnapshot());
-	found = governed_execute(governed, count == 1 ? &select_row : &select_rows, ledger,
+	found = governed_execute(governed, fates->count == 1 ? &select_row : &select_rows, ledger,
 							 row->values, NULL, latest);
 	UnregisterSnapshot(latest);
-	if (found != count)
+	if (found != fates->count)
 		report_unrecorded(governed, relation);
 	for (uint64 number = 0; number < found; number++)
 	{
+		HeapTuple	recorded = SPI_tuptable->vals[number];
+
 		for (int i = 0; i < LEDGER_COLUMNS; i++)
 		{
-			bool		isnull;
-			Datum		recorded = SPI_getbinval(SPI_tuptable->vals[number], SPI_tuptable->tupdesc,
-												 i + 1, &isnull);
-			Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, i);
+			Datum		value = row->column_nulls[i] == 'n' ? (Datum) 0 : row->columns[i];
 
-			if (isnull != (row->column_nulls[i] == 'n') ||
-				(!isnull && !datum_image_eq(recorded, row->columns[i],
-											column->attbyval, column->attlen)))
+			if (i == LEDGER_EVIDENCE_HASH)
+				value = inserted_hash(governed, fates, recorded);
+			if (!holds_value(recorded, i + 1, value))
 				report_unrecorded(governed, relation);
 		}
 	}
@@ -533,7 +587,8 @@ insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRo
 
 /*
  * Returns the fate that the ledger holds for the key of a row, read under the
- * latest snapshot, or NULL.  Connected to SPI.
+ * latest snapshot, or NULL.  The row of the ledger that was read is the first of the
+ * result.  Connected to SPI.
  */
 static char *
 read_fate(Governed *governed, Oid ledger, LedgerRow *row)
@@ -548,8 +603,21 @@ read_fate(Governed *governed, Oid ledger, LedgerRow *row)
 }
 
 /*
+ * Returns whether the row of the ledger that was read has the evidence of the one
+ * fate, or none.
+ */
+static bool
+has_recorded_evidence(const Fates *fate)
+{
+	return fate->hashes == NULL ||
+		holds_value(SPI_tuptable->vals[0], LEDGER_EVIDENCE_HASH + 1, (Datum) 0) ||
+		holds_value(SPI_tuptable->vals[0], LEDGER_EVIDENCE_HASH + 1, fate->hashes[0]);
+}
+
+/*
  * Writes fates into the ledger of a table that is sound.  One row that arrives
- * with its fate, where from_state is NULL, may have it in the ledger already.
+ * with its fate, where from_state is NULL, may have it in the ledger already, if it has
+ * the evidence that is recorded there.
  * Returns false if the ledger holds another fate for a key; the caller must
  * raise an error then.  Raises 55000 if what was written is not what is there.
  */
@@ -559,6 +627,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 {
 	bool		imports = fates->from_state == NULL;
 	bool		one = fates->count == 1;
+	const StatementForm *form;
 	volatile uint64 inserted = 0;
 	bool		done;
 	LedgerRow	row;
@@ -567,7 +636,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	{
 		NULL, NULL
 	};
-	fill_row(&row, governed->key.ncolumns, fates->from_state, fates->fate);
+	fill_row(&row, governed->key.ncolumns, fates);
 	if (one)
 		memcpy(row.values, fates->keys, governed->key.ncolumns * sizeof(Datum));
 	else
@@ -575,16 +644,26 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 
 	count_fate(governed);
 	SPI_connect();
-	done = insert_fates(governed, imports ? &import_row : one ? &insert_row : &insert_rows,
-						ledger, &row, fates, &inserted, conflict);
+	if (imports)
+		form = &import_row;
+	else if (one)
+		form = &insert_row;
+	else
+		form = fates->hashes == NULL ? &insert_rows : &insert_rows_with_evidence;
+	done = insert_fates(governed, form, ledger, &row, fates, &inserted, conflict);
 	if (done && imports && inserted == 0)
 	{
 		char	   *fate = read_fate(governed, ledger, &row);
 
 		if (fate == NULL)
 			report_unrecorded(governed, relation);
-		/* of a row that is gone, even the same fate is another's */
-		done = governed->options.keep_rows && strcmp(fate, fates->fate) == 0;
+
+		/*
+		 * of a row that is gone, even the same fate is another's, and it was
+		 * given to what that row held
+		 */
+		done = governed->options.keep_rows && strcmp(fate, fates->fate) == 0 &&
+			has_recorded_evidence(fates);
 		conflict->key = fates->keys;
 		conflict->fate = fate;
 	}
@@ -592,7 +671,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	{
 		if (inserted != fates->count)
 			report_unrecorded(governed, relation);
-		check_recorded(governed, relation, ledger, fates->count, &row);
+		check_recorded(governed, relation, ledger, fates, &row);
 	}
 	if (done)
 		SPI_finish();
@@ -677,7 +756,10 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 	batch->capacity = capacity;
 	batch->keys = palloc_extended(Max(1, capacity) * governed->key.ncolumns * sizeof(Datum),
 								  MCXT_ALLOC_HUGE);
+	batch->hashes = governed->evidence.ncolumns == 0 ? NULL :
+		palloc_extended(Max(1, capacity) * sizeof(Datum), MCXT_ALLOC_HUGE);
 	batch->fates.keys = batch->keys;
+	batch->fates.hashes = batch->hashes;
 	batch->fates.count = 0;
 	batch->outer = current_batch;
 	current_batch = batch;
@@ -685,23 +767,27 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 }
 
 /*
- * Notes a row whose fate is to be recorded, if that is for the current batch;
+ * Notes the one row whose fate is to be recorded, if that is for the current batch;
  * returns whether it is.
  */
 bool
-add_to_batch(const Governed *governed, const Datum *key, const char *from_state, const char *fate)
+add_to_batch(const Governed *governed, const Fates *fate)
 {
 	FateBatch  *batch = current_batch;
 	MemoryContext caller;
 
 	if (batch == NULL || batch->guard != governed->guard ||
 		batch->fates.count == batch->capacity || !governed->judged || governed->problems != NIL ||
+		(batch->hashes == NULL) != (fate->hashes == NULL) ||
 		batch->trigger_depth != trigger_depth() ||
 		batch->subtransaction != GetCurrentSubTransactionId() ||
-		strcmp(batch->fates.from_state, from_state) != 0 || strcmp(batch->fates.fate, fate) != 0)
+		strcmp(batch->fates.from_state, fate->from_state) != 0 ||
+		strcmp(batch->fates.fate, fate->fate) != 0)
 		return false;
 	caller = MemoryContextSwitchTo(GetMemoryChunkContext(batch->keys));
-	copy_key(&governed->key, key, &batch->keys[batch->fates.count * governed->key.ncolumns]);
+	copy_key(&governed->key, fate->keys, &batch->keys[batch->fates.count * governed->key.ncolumns]);
+	if (batch->hashes != NULL)
+		batch->hashes[batch->fates.count] = datumCopy(fate->hashes[0], false, -1);
 	MemoryContextSwitchTo(caller);
 	batch->fates.count++;
 	count_fate(governed);
@@ -769,12 +855,13 @@ write_missing_fates(const Governed *governed)
 {
 	StringInfoData query;
 	Oid			types[LEDGER_COLUMNS] = {InvalidOid, TEXTARRAYOID};
+	Fates		none = {NULL, 0, NULL, ""};
 	LedgerRow	row;
 	const char **fates;
 	int			nfates;
 
 	fates = states_in_use(&governed->state, governed->lifecycle, true, &nfates);
-	fill_row(&row, 0, NULL, "");
+	fill_row(&row, 0, &none);
 	row.values[0] = state_array(&governed->state, fates, nfates, &types[0]);
 	row.nulls[0] = ' ';
 	row.values[1] = name_array(fates, nfates);
@@ -792,7 +879,13 @@ write_missing_fates(const Governed *governed)
 	append_state(&query, &governed->state, "t");
 	appendStringInfoString(&query, ")]");
 	for (int i = 2; i < LEDGER_COLUMNS; i++)
-		appendStringInfo(&query, ", $%d", i + 1);
+	{
+		appendStringInfoString(&query, ", ");
+		if (i == LEDGER_EVIDENCE_HASH && governed->evidence.ncolumns > 0)
+			append_evidence_hash(&query, &governed->evidence, governed->functions_schema, "t");
+		else
+			appendStringInfo(&query, "$%d", i + 1);
+	}
 	appendStringInfo(&query, " FROM %s t WHERE ", rows_sql(governed));
 	append_state(&query, &governed->state, "t");
 	appendStringInfo(&query, " OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM %s l WHERE ",
@@ -868,8 +961,62 @@ has_fate(Governed *governed, const Datum *key)
 }
 
 /*
- * Adds to a refusal who assigned the fate that stands, and when, if the caller
- * may read the ledger, and if the ledger still has both.  Connected to SPI.
+ * Returns whether a column of the row has that text.
+ */
+static bool
+holds_text(HeapTuple row, LedgerColumn column, const char *text)
+{
+	const char *found = SPI_getvalue(row, SPI_tuptable->tupdesc, column + 1);
+
+	return found != NULL && strcmp(found, text) == 0;
+}
+
+/*
+ * Returns whether a row of the ledger, which was read, says that a request has assigned
+ * that fate from that state.
+ */
+bool
+is_assignment(HeapTuple row, const char *from_state, const char *fate, const char *request_id)
+{
+	return holds_text(row, LEDGER_REQUEST_ID, request_id) &&
+		holds_text(row, LEDGER_FROM_STATE, from_state) && holds_text(row, LEDGER_FATE, fate);
+}
+
+/*
+ * Returns whether a request has assigned a key that fate from that state, seen with the
+ * latest snapshot.  Connected to SPI.
+ */
+bool
+has_assignment(Governed *governed, const Datum *key, const char *from_state, const char *fate,
+			   const char *request_id)
+{
+	return has_fate(governed, key) &&
+		is_assignment(SPI_tuptable->vals[0], from_state, fate, request_id);
+}
+
+/*
+ * Reads the rows of the ledger for keys, given as arrays, with the latest snapshot: they
+ * are the result, with the key behind our columns.  Returns how many.  Connected to SPI.
+ */
+uint64
+read_ledger_rows(Governed *governed, Datum *key_arrays)
+{
+	Oid			ledger = governed_ledger(governed, true);
+	Snapshot	latest;
+	uint64		found;
+
+	if (!OidIsValid(ledger))
+		return 0;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	found = governed_execute(governed, &select_rows, ledger, key_arrays, NULL, latest);
+	UnregisterSnapshot(latest);
+	return found;
+}
+
+/*
+ * Adds to a refusal who assigned the fate that stands, when, why and by which
+ * request, if the caller may read the ledger, and if the ledger still has that.
+ * Connected to SPI.
  */
 void
 read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
@@ -892,6 +1039,8 @@ read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
 		{
 			refusal->assigned_at = DatumGetTimestampTz(assigned_at);
 			refusal->assigned_by = SPI_getvalue(row, desc, 2);
+			refusal->reason = SPI_getvalue(row, desc, 3);
+			refusal->request_id = SPI_getvalue(row, desc, 4);
 		}
 	}
 	UnregisterSnapshot(latest);

@@ -28,6 +28,7 @@
 PG_FUNCTION_INFO_V1(governed_tables);
 PG_FUNCTION_INFO_V1(petition_cas_version);
 PG_FUNCTION_INFO_V1(row_key);
+PG_FUNCTION_INFO_V1(evidence_hash);
 PG_FUNCTION_INFO_V1(lifecycle);
 PG_FUNCTION_INFO_V1(allowed_transitions);
 PG_FUNCTION_INFO_V1(is_fate);
@@ -150,6 +151,30 @@ row_key(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 	}
 	PG_RETURN_TEXT_P(cstring_to_text(key_text(&governed->key, values)));
+}
+
+/*
+ * evidence_hash(subject, state_column) returns the hash of what a decision on a row of a
+ * governed table rests on; null for no row.
+ */
+Datum
+evidence_hash(PG_FUNCTION_ARGS)
+{
+	Relation	relation = open_subject(fcinfo, AccessShareLock);
+	Governed   *governed = get_governed(relation, get_name_argument(fcinfo, 1));
+
+	check_readable(governed, relation);
+	if (governed->evidence.ncolumns == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("decisions on relation \"%s\" rest on no evidence",
+						RelationGetRelationName(relation)),
+				 errhint("Govern the relation with evidence => '{...}', the columns that a decision rests on."),
+				 errtable(relation)));
+	relation_close(relation, NoLock);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(hash_of_row(&governed->evidence, PG_GETARG_HEAPTUPLEHEADER(0))));
 }
 
 /*

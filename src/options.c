@@ -135,3 +135,15 @@ read_options(const char *text, Options *options)
 	}
 	return true;
 }
+
+/*
+ * Returns the names of the evidence columns in the text of options; NIL for a text that
+ * write_options has not written, or NULL.
+ */
+List *
+evidence_columns(const char *text)
+{
+	Options		options;
+
+	return text !=NULL && read_options(text, &options) ? options.evidence : NIL;
+}

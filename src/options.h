@@ -25,5 +25,6 @@ typedef struct Options
 
 extern char *write_options(const Options *options);
 extern bool read_options(const char *text, Options *options);
+extern List *evidence_columns(const char *text);
 
 #endif							/* PETITION_CAS_OPTIONS_H */

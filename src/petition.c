@@ -67,54 +67,40 @@ static const char *const petition_columns[] = {PETITION_COLUMNS(COLUMN_NAME)};
  * ----------------------------------------------------------------------
  */
 
-#define ASSIGN "UPDATE {table} AS {row} SET {state} = $3, updated_at = pg_catalog.now()"
-#define WITH_REASON ", fate_reason = $4"
-#define ONE_ROW " WHERE {key = $} AND {state = $2} RETURNING {state}"
+#define ASSIGN "UPDATE {table} AS {row} SET {state} = $3, updated_at = pg_catalog.now(){set}"
+#define ASSIGN_ROW(returned) \
+	ASSIGN " WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, hash}"
+#define SELECT_ROW(returned) "SELECT {state}" returned " FROM {table} AS {row} WHERE {key = $}"
 #define WHOLE_ROW ", {row}"
 #define ROW_OF_COLUMNS ", ROW(" PETITION_COLUMNS(COLUMN_IN_LIST) ")"
 
-static const StatementForm assign_row = {
-	ASSIGN ONE_ROW WHOLE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW WHOLE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_columns = {
-	ASSIGN ONE_ROW ROW_OF_COLUMNS, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_columns_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW ROW_OF_COLUMNS, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm try_row = {
-	ASSIGN ONE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm try_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
+static const StatementForm assign_row = {ASSIGN_ROW(WHOLE_ROW), "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm select_row = {SELECT_ROW(WHOLE_ROW), "k", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm assign_columns = {ASSIGN_ROW(ROW_OF_COLUMNS), "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm select_columns = {SELECT_ROW(ROW_OF_COLUMNS), "k", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm try_row = {ASSIGN_ROW(""), "kss", ON_TABLE | FIRES_TRIGGERS};
 
 /* The rows are locked in the order of their keys before the first is updated. */
-#define ASSIGN_LOCKED(reason) \
-	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
-	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE) " \
-	ASSIGN reason " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
-
 static const StatementForm assign_rows = {
-	ASSIGN_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}"
+	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE) "
+	ASSIGN " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}",
+	"Kss", ON_TABLE | FIRES_TRIGGERS
 };
-static const StatementForm assign_rows_with_reason = {
-	ASSIGN_LOCKED(WITH_REASON), "Ksst", ON_TABLE | FIRES_TRIGGERS
-};
+
+/* What a reason sets, after the key, which is one column, and the states */
+static const char set_reason[] = ", fate_reason = $4";
 
 static Datum form_petition(Datum record, FunctionCallInfo fcinfo);
 
 /* On a table that has just the columns of petition_submission, in its order */
-static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, &assign_row, &assign_row_with_reason};
+static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, &assign_row, &select_row, set_reason};
 
 /* On another one */
-static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &assign_columns_with_reason};
+static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &select_columns, set_reason};
 
-static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, &try_row_with_reason};
-static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, &assign_rows_with_reason, NULL, &try_function};
+static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, NULL, set_reason};
+static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, NULL, set_reason, &try_function};
 
 /* ----------------------------------------------------------------------
  * The table
@@ -273,12 +259,14 @@ swap_petition(FunctionCallInfo fcinfo, const SwapFunction *function)
 	read_states(&swap, fcinfo, 1);
 	if (!PG_ARGISNULL(3))
 		swap.reason = PG_GETARG_TEXT_PP(3);
+	read_seen_hash(&swap, fcinfo, 4);
+	read_request_id(&swap, fcinfo, 5);
 	return swap_one(&swap, fcinfo);
 }
 
 /*
- * assign_fate(submission_id, expected_state, new_state, reason) returns the
- * petition as it is with its fate.
+ * assign_fate(submission_id, expected_state, new_state, reason, seen_hash, request_id)
+ * returns the petition as it is with its fate.
  */
 Datum
 assign_fate(PG_FUNCTION_ARGS)
@@ -296,7 +284,7 @@ try_assign_fate(PG_FUNCTION_ARGS)
 }
 
 /*
- * assign_fates(submission_ids, expected_state, new_state, reason) returns an
+ * assign_fates(submission_ids, expected_state, new_state, reason, request_id) returns an
  * outcome for each id.
  */
 Datum
@@ -320,6 +308,7 @@ assign_fates(PG_FUNCTION_ARGS)
 	read_states(&swap, fcinfo, 1);
 	if (!PG_ARGISNULL(3))
 		swap.reason = PG_GETARG_TEXT_PP(3);
+	read_request_id(&swap, fcinfo, 4);
 	swap_many(&swap, fcinfo, ids, count);
 	table_close(swap.relation, NoLock);
 	return (Datum) 0;

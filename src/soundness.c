@@ -329,7 +329,7 @@ find_column(Findings *findings, Relation relation, const char *what, const char 
 
 	if (found == NULL)
 		add_problem(findings, ERRCODE_UNDEFINED_COLUMN, DROPPABLE | ALTERABLE,
-					"Give the columns to govern as key_column and state_column.",
+					"Give the columns to govern as key_column, state_column and evidence.",
 					"%s column \"%s\" does not exist", what, column);
 	else if (is_temporary(found->atttypid))
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Give the column a type that stays.",
@@ -413,6 +413,36 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 }
 
 /*
+ * Looks at the columns that decisions rest on.
+ */
+static void
+find_evidence_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	List	   *seen = NIL;
+	ListCell   *cell;
+
+	foreach(cell, evidence_columns(guard->options))
+	{
+		const char *name = lfirst(cell);
+		Form_pg_attribute column = find_column(findings, relation, "evidence", name);
+
+		if (column == NULL)
+			continue;
+		if (column->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Declare it STORED.",
+						"evidence column \"%s\" is a virtual generated column", name);
+		if (strcmp(name, guard->state_column) == 0 || has_name(guard->key_columns, name))
+			add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, 0,
+						"The key never changes, and the state is compared anyway.",
+						"evidence column \"%s\" is its state column or of its key", name);
+		if (has_name(seen, name))
+			add_problem(findings, ERRCODE_DUPLICATE_COLUMN, 0, "Name each column once.",
+						"evidence column \"%s\" is named twice", name);
+		seen = lappend(seen, unconstify(char *, name));
+	}
+}
+
+/*
  * Looks at what kind of relation it is (the topmost one, of a partitioned table);
  * returns false if it is no table at all.
  */
@@ -460,6 +490,7 @@ table_problems(Relation relation, const GuardTrigger *guard)
 	{
 		find_key_problems(&findings, relation, guard->key_columns);
 		find_state_problems(&findings, relation, guard->state_column, guard->graph);
+		find_evidence_problems(&findings, relation, guard);
 	}
 	return findings.problems;
 }
@@ -742,6 +773,7 @@ find_lifecycle_problems(Findings *findings, Relation relation, Relation partitio
 {
 	find_key_problems(findings, relation, guard->key_columns);
 	find_state_problems(findings, relation, guard->state_column, guard->graph);
+	find_evidence_problems(findings, relation, guard);
 	/* where Citus creates a trigger on TRUNCATE, it leaves out the shards */
 	if (is_first && (find_trigger(relation, TRUNCATE_TRIGGER) != NULL ||
 					 !is_shard(RelationGetRelid(relation))))

@@ -19,20 +19,22 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('guard_truncate', '{}', 'trigger', 'volatile', false),
     ('guard_ledger', '{}', 'trigger', 'volatile', false),
     ('create_petitions', '{}', 'regclass', 'volatile', false),
-    ('assign_fate', '{uuid,text,text,text}', 'petition_submission', 'volatile', false),
-    ('try_assign_fate', '{uuid,text,text,text}', 'record', 'volatile', false),
-    ('assign_fates', '{uuid[],text,text,text}', 'setof record', 'volatile', true),
-    ('compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,name}', 'anyelement', 'volatile', false),
-    ('try_compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,name}', 'record', 'volatile', false),
-    ('try_compare_and_swap', '{regclass,anycompatible,text,text,jsonb,text,name}', 'record', 'volatile', false),
-    ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,name}', 'setof record', 'volatile', true),
+    ('assign_fate', '{uuid,text,text,text,text,text}', 'petition_submission', 'volatile', false),
+    ('try_assign_fate', '{uuid,text,text,text,text,text}', 'record', 'volatile', false),
+    ('assign_fates', '{uuid[],text,text,text,text}', 'setof record', 'volatile', true),
+    ('compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,text,text,name}', 'anyelement', 'volatile', false),
+    ('try_compare_and_swap', '{anyelement,anycompatible,text,text,jsonb,text,text,text,name}', 'record', 'volatile', false),
+    ('try_compare_and_swap', '{regclass,anycompatible,text,text,jsonb,text,text,text,name}', 'record', 'volatile', false),
+    ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,text,name}', 'setof record', 'volatile', true),
     ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false),
     ('governed_tables', '{}', 'setof record', 'stable', true),
     ('row_key', '{anyelement}', 'text', 'stable', false),
+    ('evidence_hash', '{anyelement,name}', 'text', 'stable', false),
+    ('hash_evidence', '{record,text[]}', 'text', 'immutable', false),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 23);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 25);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -50,16 +52,18 @@ FROM (VALUES
     ('lifecycle_diagram(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
     ('govern(regclass, jsonb, name, name, text[], name[], boolean, boolean)', 'relation regclass, lifecycle jsonb, key_column name DEFAULT NULL::name, state_column name DEFAULT ''state''::name, initial_states text[] DEFAULT NULL::text[], evidence name[] DEFAULT NULL::name[], keep_rows boolean DEFAULT true, history boolean DEFAULT false'),
     ('ungovern(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
-    ('assign_fate(uuid, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text'),
-    ('try_assign_fate(uuid, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
-    ('compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name'),
-    ('try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
-    ('try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name)', 'relation regclass, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
-    ('compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name)', 'subject anyelement, keys anycompatiblearray, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT key text, OUT outcome text, OUT current_state text'),
+    ('assign_fate(uuid, text, text, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text'),
+    ('try_assign_fate(uuid, text, text, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, text, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text, state_column name DEFAULT NULL::name'),
+    ('try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, text, text, name)', 'subject anyelement, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
+    ('try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, text, text, name)', 'relation regclass, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
+    ('compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, text, name)', 'subject anyelement, keys anycompatiblearray, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, request_id text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT key text, OUT outcome text, OUT current_state text'),
     ('verify_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name, OUT key text, OUT problem text'),
-    ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name')
+    ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('evidence_hash(anyelement, name)', 'subject anyelement, state_column name DEFAULT NULL::name'),
+    ('hash_evidence(record, text[])', 'columns record, names text[]')
 ) v (function, arguments);
-SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text)'::regprocedure),
+SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text, text)'::regprocedure),
           'TABLE(submission_id uuid, outcome text, current_state text)');
 
 -- The composite type.
