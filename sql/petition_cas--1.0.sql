@@ -92,6 +92,17 @@ CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL
 COMMENT ON FUNCTION backfill_fates(regclass, name) IS
 'Adds a ledger row for each fated row that lacks one, as after an import under the replica role, in all lifecycles of the table or in that of state_column; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 22023 for a state_column that is not governed, and for a setting that cannot be recorded, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
+CREATE FUNCTION fates_since(relation regclass, token text DEFAULT NULL, at_most bigint DEFAULT NULL,
+                            state_column name DEFAULT NULL,
+                            OUT key text, OUT from_state text, OUT fate text, OUT assigned_at timestamptz,
+                            OUT assigned_by text, OUT transaction_id xid8, OUT reason text,
+                            OUT request_id text, OUT evidence_hash text, OUT next_token text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
+
+COMMENT ON FUNCTION fates_since(regclass, text, bigint, name) IS
+'The fates of a governed table that come after a token, which is the next_token of the last row that was read before; null begins with the first. It ends before the oldest transaction that is running: so nothing is skipped and nothing returned twice, in whatever order transactions commit. at_most: how many. Errors: 22023 for an invalid token, one of another cluster, a negative at_most, or a state_column that is not governed, or none where there are several lifecycles, 55000 if the relation is not governed, or its ledger has fates of another cluster''s transactions, 0A000 for a distributed table and for a ledger that a subscription writes, 42501 without SELECT on the ledger, 42809 for a partition, 42P01 if the ledger is gone, 22004 for null.';
+
 CREATE FUNCTION row_key(subject anyelement) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 

@@ -29,12 +29,13 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false),
     ('governed_tables', '{}', 'setof record', 'stable', true),
+    ('fates_since', '{regclass,text,bigint,name}', 'setof record', 'stable', true),
     ('row_key', '{anyelement}', 'text', 'stable', false),
     ('evidence_hash', '{anyelement,name}', 'text', 'stable', false),
     ('hash_evidence', '{record,text[]}', 'text', 'immutable', false),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 25);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 26);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -60,6 +61,7 @@ FROM (VALUES
     ('compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, text, name)', 'subject anyelement, keys anycompatiblearray, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, request_id text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT key text, OUT outcome text, OUT current_state text'),
     ('verify_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name, OUT key text, OUT problem text'),
     ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('fates_since(regclass, text, bigint, name)', 'relation regclass, token text DEFAULT NULL::text, at_most bigint DEFAULT NULL::bigint, state_column name DEFAULT NULL::name, OUT key text, OUT from_state text, OUT fate text, OUT assigned_at timestamp with time zone, OUT assigned_by text, OUT transaction_id xid8, OUT reason text, OUT request_id text, OUT evidence_hash text, OUT next_token text'),
     ('evidence_hash(anyelement, name)', 'subject anyelement, state_column name DEFAULT NULL::name'),
     ('hash_evidence(record, text[])', 'columns record, names text[]')
 ) v (function, arguments);
