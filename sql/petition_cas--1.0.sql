@@ -74,6 +74,12 @@ CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
 COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], name[], boolean, boolean) IS
 'Puts a state column of a table under a lifecycle, beside others that it may have: creates its triggers and its ledger, <table>_fates or, after the first, <table>_<state column>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows, unless keep_rows is false), records the fates that rows have, and returns the ledger. The key is the primary key, or key_column. initial_states are those in which rows may be inserted, null any; evidence are the columns that a decision rests on, whose hash the ledger records; keep_rows, whether fated rows can be deleted no more. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if the column is governed already, or another trigger has the name of the guard, 42703 for a column it does not have, 42701 for two key columns that would have the same name in the ledger, or evidence that is named twice, 42804 for a state column of a type that holds no states, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle, states that the column cannot hold, rows in states that are not in it, initial_states that are empty or not in it, evidence that is empty, or the key or the state, or another key than that of the table''s other lifecycles, 42501 if the caller does not own the table, 22004 for null.';
 
+CREATE FUNCTION govern_ddl(relation regclass, state_column name DEFAULT NULL) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
+
+COMMENT ON FUNCTION govern_ddl(regclass, name) IS
+'The calls of govern that make a relation governed as it is, for a migration: a line for each of its lifecycles, or the one of state_column, the first lifecycle first. Errors: 55000 if the relation is not governed, 22023 for a state_column that is not governed, 42809 for a partition, 22004 for null.';
+
 CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
 

@@ -166,27 +166,6 @@ hold_column_type(Relation relation, const char *column)
 		hold_type(TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid);
 }
 
-/*
- * Returns the names of the columns of a relation's primary key, in its order; of one
- * without a primary key, that of the column "id", whether it is there or not.
- */
-static List *
-default_key(Relation relation)
-{
-	List	   *names = NIL;
-	Oid			oid = primary_key_index(relation);
-	Relation	index;
-
-	if (!OidIsValid(oid))
-		return list_make1("id");
-	index = index_open(oid, AccessShareLock);
-	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
-		names = lappend(names, get_attname(RelationGetRelid(relation),
-										   index->rd_index->indkey.values[i], false));
-	index_close(index, AccessShareLock);
-	return names;
-}
-
 /* ----------------------------------------------------------------------
  * Its ledger
  * ----------------------------------------------------------------------

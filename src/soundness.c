@@ -266,6 +266,27 @@ has_key_index(Relation relation, const List *columns, Oid except)
 	return list_delete_oid(key_indexes(relation, columns), except) != NIL;
 }
 
+/*
+ * Returns the names of the columns of a relation's primary key, in its order; of one
+ * without a primary key, that of the column "id", whether it is there or not.
+ */
+List *
+default_key(Relation relation)
+{
+	List	   *names = NIL;
+	Oid			oid = primary_key_index(relation);
+	Relation	index;
+
+	if (!OidIsValid(oid))
+		return list_make1("id");
+	index = index_open(oid, AccessShareLock);
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+		names = lappend(names, get_attname(RelationGetRelid(relation),
+										   index->rd_index->indkey.values[i], false));
+	index_close(index, AccessShareLock);
+	return names;
+}
+
 /* ----------------------------------------------------------------------
  * The table
  * ----------------------------------------------------------------------

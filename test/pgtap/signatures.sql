@@ -14,6 +14,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('extend_lifecycle', '{regclass,jsonb,name}', 'jsonb', 'volatile', false),
     ('lifecycle_diagram', '{regclass,name}', 'text', 'stable', false),
     ('govern', '{regclass,jsonb,name,name,text[],name[],boolean,boolean}', 'regclass', 'volatile', false),
+    ('govern_ddl', '{regclass,name}', 'text', 'stable', false),
     ('ungovern', '{regclass,name}', 'void', 'volatile', false),
     ('guard_fate', '{}', 'trigger', 'volatile', false),
     ('guard_truncate', '{}', 'trigger', 'volatile', false),
@@ -35,7 +36,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('hash_evidence', '{record,text[]}', 'text', 'immutable', false),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 26);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 27);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -52,6 +53,7 @@ FROM (VALUES
     ('extend_lifecycle(regclass, jsonb, name)', 'relation regclass, transitions jsonb, state_column name DEFAULT NULL::name'),
     ('lifecycle_diagram(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
     ('govern(regclass, jsonb, name, name, text[], name[], boolean, boolean)', 'relation regclass, lifecycle jsonb, key_column name DEFAULT NULL::name, state_column name DEFAULT ''state''::name, initial_states text[] DEFAULT NULL::text[], evidence name[] DEFAULT NULL::name[], keep_rows boolean DEFAULT true, history boolean DEFAULT false'),
+    ('govern_ddl(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
     ('ungovern(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
     ('assign_fate(uuid, text, text, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text'),
     ('try_assign_fate(uuid, text, text, text, text, text)', 'submission_id uuid, expected_state text, new_state text, reason text DEFAULT NULL::text, seen_hash text DEFAULT NULL::text, request_id text DEFAULT NULL::text, OUT outcome text, OUT current_state text'),
