@@ -23,12 +23,18 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "parser/parse_relation.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -225,6 +231,26 @@ check_seen_hash(const char *hash)
  */
 
 /*
+ * May the caller execute statements with what append_evidence_hash appends?  schema is
+ * the one that our functions are in.
+ */
+bool
+may_hash_evidence(const char *schema)
+{
+	static const Oid types[] = {RECORDOID, TEXTARRAYOID};
+	Oid			namespace = get_namespace_oid(schema, true);
+	Oid			function;
+
+	if (!OidIsValid(namespace) ||
+		object_aclcheck(NamespaceRelationId, namespace, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		return false;
+	function = LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString("hash_evidence")),
+							  lengthof(types), types, true);
+	return OidIsValid(function) &&
+		object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+}
+
+/*
  * Appends the hash of the row of a relation that is known by alias; schema is the one
  * that our functions are in.
  */
@@ -262,6 +288,14 @@ evidence_of_record(TupleDesc desc, ArrayType *names, MemoryContext context)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"names\" must not contain nulls")));
 	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("record is a row of a table that has lost a column"),
+					 errhint("Give ROW(...) of the columns.")));
+	}
 	if (count != desc->natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -841,7 +841,7 @@ make_swap(Swap *swap)
 
 /*
  * Adds to a refusal the hash of the row's evidence as it is now, if there is a row, and
- * the caller may read the columns.
+ * the caller may read the columns and ask for their hash.
  */
 static void
 add_evidence(Swap *swap, Refusal *refusal)
@@ -857,7 +857,11 @@ add_evidence(Swap *swap, Refusal *refusal)
 			return;
 	}
 	if (swap->seen_hash == NULL)
+	{
+		if (!may_hash_evidence(swap->governed->functions_schema))
+			return;
 		read_current_state(swap, true);
+	}
 	refusal->evidence_hash = swap->current.evidence;
 }
 
