@@ -176,6 +176,21 @@ SELECT command, told(command) FROM unnest(ARRAY[
     'ALTER TYPE mood RENAME VALUE ''ok'' TO ''fine''', 'ALTER TYPE pair ALTER ATTRIBUTE b TYPE varchar CASCADE', 'ALTER TYPE pair ADD ATTRIBUTE c int CASCADE', 'DROP TYPE mood CASCADE']) command;
 SELECT * FROM verify_fates('goods') WHERE problem !~ '^imprudent';
 
+-- A view may get more columns, unless its rows are keys or evidence.
+CREATE VIEW looked AS SELECT 1 AS a, 'x'::text AS b;
+CREATE TABLE viewed (id int PRIMARY KEY, state text, what looked[]);
+SELECT govern('viewed', '{"a": ["b"]}', evidence => '{what}');
+INSERT INTO viewed VALUES (1, 'b', ARRAY[ROW(1, 'x')::looked]);
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 2 AS a, 'y'::text AS b$$);
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
+SELECT * FROM verify_fates('viewed') WHERE problem !~ '^imprudent';
+SELECT ungovern('viewed');
+CREATE TABLE keyed (id looked PRIMARY KEY, state text);
+SELECT govern('keyed', '{"a": ["b"]}');
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
+DROP TABLE keyed, keyed_fates;
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
+
 -- Found out, where somebody could.
 SET petition_cas.allow_unguard = on;
 ALTER TABLE payments DISABLE TRIGGER petition_cas_guard;
