@@ -125,7 +125,7 @@ CREATE FUNCTION hash_evidence(columns record, names text[]) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION hash_evidence(record, text[]) IS
-'The same hash of a record whose columns have those names, which the statements of swaps ask for. Errors: 22023 unless there are as many names as columns, 22004 for null, or a null among the names.';
+'The same hash of a record whose columns have those names, which the statements of swaps ask for. Errors: 22023 unless there are as many names as columns, or for a row of a table that has lost a column, 22004 for null, or a null among the names.';
 
 CREATE FUNCTION governed_tables(OUT relation regclass, OUT state_column name, OUT key_columns name[], OUT ledger regclass,
                                 OUT history regclass, OUT lifecycle jsonb, OUT options jsonb, OUT problems text[])

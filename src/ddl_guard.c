@@ -127,6 +127,8 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
+	Oid			view;			/* that it replaces, or InvalidOid */
+	int			view_columns;	/* of that, before */
 	bool		dropped;		/* it has dropped something */
 } Watch;
 
@@ -638,6 +640,34 @@ note_drop(DropStmt *command, const Event *event)
 }
 
 /*
+ * Returns how many columns a relation has, those that were dropped included.
+ */
+static int
+count_columns(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			count;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	count = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return count;
+}
+
+/*
+ * Notes the view that a command replaces, which may give it more columns.
+ */
+static void
+note_view(ViewStmt *command, const Event *event)
+{
+	Oid			namespace = RangeVarGetCreationNamespace(command->view);
+
+	event->watch->view = get_relname_relid(command->view->relname, namespace);
+	event->watch->view_columns = count_columns(event->watch->view);
+}
+
+/*
  * Notes how the governed tables are that a command, which may be a part of the
  * one that the event is about, names.
  */
@@ -673,6 +703,8 @@ note_command(Node *command, const Event *event)
 	}
 	if (IsA(command, DropStmt))
 		note_drop((DropStmt *) command, event);
+	else if (IsA(command, ViewStmt) && ((ViewStmt *) command)->replace)
+		note_view((ViewStmt *) command, event);
 	else if (IsA(command, AlterObjectSchemaStmt) &&
 			 ((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
 		note_extension(strVal(((AlterObjectSchemaStmt *) command)->object), event);
@@ -1373,8 +1405,8 @@ check_type_users(Oid type, bool is_label)
 }
 
 /*
- * Judges a command on a type: one that renames a label of an enum, or changes
- * the columns of relations, which were touched.
+ * Judges a command on a type: one that renames a label of an enum, gives a view more
+ * columns, or changes those of relations, which were touched.
  */
 static void
 check_types(const List *touched_oids, const Event *event)
@@ -1386,6 +1418,9 @@ check_types(const List *touched_oids, const Event *event)
 		foreach(cell, altered_objects(TypeRelationId))
 			check_type_users(lfirst_oid(cell), true);
 	}
+	if (event->watch != NULL && OidIsValid(event->watch->view) &&
+		count_columns(event->watch->view) != event->watch->view_columns)
+		check_type_users(get_rel_type_id(event->watch->view), false);
 	if (!has_subcommand(event->command, AT_AddColumn, NULL) &&
 		!has_subcommand(event->command, AT_DropColumn, NULL) &&
 		!has_subcommand(event->command, AT_AlterColumnType, NULL))

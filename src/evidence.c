@@ -23,12 +23,18 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "parser/parse_relation.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -104,7 +110,18 @@ read_evidence(Evidence *evidence, Relation relation, const List *names)
  */
 
 /*
- * Returns the hash of values, one for each column, in the current memory context.
+ * Adds a text to what is hashed.
+ */
+static void
+hash_text(pg_cryptohash_ctx *sha256, const char *text)
+{
+	if (pg_cryptohash_update(sha256, (const uint8 *) text, strlen(text)) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
+}
+
+/*
+ * Returns the hash of values, one for each column, in the current memory context.  No
+ * more than one of the text forms is held at a time.
  */
 static char *
 hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
@@ -112,19 +129,20 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 	pg_cryptohash_ctx *sha256 = pg_cryptohash_create(PG_SHA256);
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	char	   *hex = palloc(EVIDENCE_HASH_LENGTH + 1);
-	StringInfoData text;
 	int			level = 0;
 
-	initStringInfo(&text);
+	if (pg_cryptohash_init(sha256) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
 	for (int i = 0; i < evidence->ncolumns; i++)
 	{
 		EvidenceColumn *column = &evidence->columns[i];
 
-		appendStringInfoString(&text, column->heading);
+		hash_text(sha256, column->heading);
 		if (nulls[i])
-			appendStringInfoString(&text, "-\n\n");
+			hash_text(sha256, "-\n\n");
 		else
 		{
+			char		length[32];
 			char	   *form;
 			char	   *utf8;
 
@@ -133,9 +151,10 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 				level = text_form_begin(column->type);
 			form = OutputFunctionCall(&column->output, values[i]);
 			utf8 = pg_server_to_any(form, strlen(form), PG_UTF8);
-			appendStringInfo(&text, "%zu\n", strlen(utf8));
-			appendStringInfoString(&text, utf8);
-			appendStringInfoChar(&text, '\n');
+			snprintf(length, sizeof(length), "%zu\n", strlen(utf8));
+			hash_text(sha256, length);
+			hash_text(sha256, utf8);
+			hash_text(sha256, "\n");
 			if (utf8 != form)
 				pfree(utf8);
 			pfree(form);
@@ -143,12 +162,9 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 	}
 	text_form_end(level);
 
-	if (pg_cryptohash_init(sha256) < 0 ||
-		pg_cryptohash_update(sha256, (uint8 *) text.data, text.len) < 0 ||
-		pg_cryptohash_final(sha256, digest, sizeof(digest)) < 0)
+	if (pg_cryptohash_final(sha256, digest, sizeof(digest)) < 0)
 		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
 	pg_cryptohash_free(sha256);
-	pfree(text.data);
 	hex_encode((char *) digest, sizeof(digest), hex);
 	hex[EVIDENCE_HASH_LENGTH] = '\0';
 	return hex;
@@ -225,6 +241,26 @@ check_seen_hash(const char *hash)
  */
 
 /*
+ * May the caller execute statements with what append_evidence_hash appends?  schema is
+ * the one that our functions are in.
+ */
+bool
+may_hash_evidence(const char *schema)
+{
+	static const Oid types[] = {RECORDOID, TEXTARRAYOID};
+	Oid			namespace = get_namespace_oid(schema, true);
+	Oid			function;
+
+	if (!OidIsValid(namespace) ||
+		object_aclcheck(NamespaceRelationId, namespace, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		return false;
+	function = LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString("hash_evidence")),
+							  lengthof(types), types, true);
+	return OidIsValid(function) &&
+		object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+}
+
+/*
  * Appends the hash of the row of a relation that is known by alias; schema is the one
  * that our functions are in.
  */
@@ -262,6 +298,14 @@ evidence_of_record(TupleDesc desc, ArrayType *names, MemoryContext context)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"names\" must not contain nulls")));
 	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("record is a row of a table that has lost a column"),
+					 errhint("Give ROW(...) of the columns.")));
+	}
 	if (count != desc->natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

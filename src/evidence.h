@@ -43,6 +43,7 @@ extern char *hash_of_row(const Evidence *evidence, HeapTupleHeader row);
 extern bool is_same_evidence(const Evidence *evidence, TupleTableSlot *a, TupleTableSlot *b);
 extern void check_seen_hash(const char *hash);
 
+extern bool may_hash_evidence(const char *schema);
 extern void append_evidence_hash(StringInfo query, const Evidence *evidence, const char *schema,
 								 const char *alias);
 

@@ -348,25 +348,57 @@ report_unrecorded(const Governed *governed, Relation relation)
 			 errtable(relation)));
 }
 
-/*
- * Returns the evidence that was inserted for the key of a row of the ledger which was
- * read; (Datum) 0 if that is none of the keys.
- */
-static Datum
-inserted_hash(const Governed *governed, const Fates *fates, HeapTuple row)
+/* A key, and the evidence that was inserted for it */
+typedef struct KeyedHash
 {
-	const Key  *key = &governed->key;
-	Datum		found[MAX_KEY_COLUMNS];
+	const Datum *key;
+	Datum		hash;
+} KeyedHash;
+
+static int
+compare_keyed_hashes(const void *a, const void *b, void *key)
+{
+	return compare_keys(key, ((const KeyedHash *) a)->key, ((const KeyedHash *) b)->key);
+}
+
+/*
+ * Returns the keys of fates with their evidence, sorted by key; NULL for a single fate,
+ * and for fates without evidence.
+ */
+static KeyedHash *
+sorted_hashes(Governed *governed, const Fates *fates)
+{
+	KeyedHash  *hashes;
 
 	if (fates->hashes == NULL || fates->count == 1)
-		return fates->hashes == NULL ? (Datum) 0 : fates->hashes[0];
-	key_of_result(key, row, SPI_tuptable->tupdesc, LEDGER_COLUMNS + 1, found);
+		return NULL;
+	hashes = palloc_extended(fates->count * sizeof(KeyedHash), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < fates->count; i++)
 	{
-		if (is_same_key(key, found, &fates->keys[i * key->ncolumns]))
-			return fates->hashes[i];
+		hashes[i].key = &fates->keys[i * governed->key.ncolumns];
+		hashes[i].hash = fates->hashes[i];
 	}
-	return (Datum) 0;
+	qsort_arg(hashes, fates->count, sizeof(KeyedHash), compare_keyed_hashes, &governed->key);
+	return hashes;
+}
+
+/*
+ * Returns the evidence that was inserted for the key of a row of the ledger which was
+ * read, among what sorted_hashes has returned; (Datum) 0 if that is none of the keys.
+ */
+static Datum
+inserted_hash(Governed *governed, const Fates *fates, const KeyedHash *hashes, HeapTuple row)
+{
+	Datum		found[MAX_KEY_COLUMNS];
+	KeyedHash	wanted = {found};
+	KeyedHash  *inserted;
+
+	if (hashes == NULL)
+		return fates->hashes == NULL ? (Datum) 0 : fates->hashes[0];
+	key_of_result(&governed->key, row, SPI_tuptable->tupdesc, LEDGER_COLUMNS + 1, found);
+	inserted = bsearch_arg(&wanted, hashes, fates->count, sizeof(KeyedHash),
+						   compare_keyed_hashes, &governed->key);
+	return inserted == NULL ? (Datum) 0 : inserted->hash;
 }
 
 /*
@@ -396,9 +428,11 @@ check_recorded(Governed *governed, Relation relation, Oid ledger, const Fates *f
 {
 	Snapshot	latest;
 	uint64		found;
+	KeyedHash  *hashes;
 
 	if (governed->judged && !governed->before_trigger)
 		return;
+	hashes = sorted_hashes(governed, fates);
 	latest = RegisterSnapshot(GetLatestSnapshot());
 	found = governed_execute(governed, fates->count == 1 ? &select_row : &select_rows, ledger,
 							 row->values, NULL, latest);
@@ -414,7 +448,7 @@ check_recorded(Governed *governed, Relation relation, Oid ledger, const Fates *f
 			Datum		value = row->column_nulls[i] == 'n' ? (Datum) 0 : row->columns[i];
 
 			if (i == LEDGER_EVIDENCE_HASH)
-				value = inserted_hash(governed, fates, recorded);
+				value = inserted_hash(governed, fates, hashes, recorded);
 			if (!holds_value(recorded, i + 1, value))
 				report_unrecorded(governed, relation);
 		}

@@ -676,39 +676,6 @@ read_current_version(const Swap *swap)
 }
 
 /*
- * Makes the swap of a row that one UPDATE has missed although it was in the
- * expected state before and after; see the head of this file.
- */
-static Outcome
-settle_swap(Swap *swap)
-{
-	RowVersion	before;
-
-	if (IsolationUsesXactSnapshot())
-		report_suppressed(swap, swap->key);
-	before = read_version(swap, GetActiveSnapshot());
-	for (int try = 0; try < MAX_TRIES; try++)
-	{
-		if (is_same_version(before, read_current_version(swap)))
-			report_suppressed(swap, swap->key);
-		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
-		{
-			if (execute_swap(swap))
-				return ASSIGNED;
-			report_suppressed(swap, swap->key);
-		}
-		before = read_current_version(swap);
-		if (!OidIsValid(before.relid))
-			break;
-		if (execute_swap(swap))
-			return ASSIGNED;
-	}
-	read_current_state(swap, swap->seen_hash != NULL);
-	return is_in_state(swap->current, swap->expected_state) && !is_as_seen(swap, swap->current) ?
-		EVIDENCE_CHANGED : CONCURRENT_MODIFICATION;
-}
-
-/*
  * Was the fate that stands assigned by the swap's own request, from the same state?
  */
 static bool
@@ -746,6 +713,66 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 }
 
 /*
+ * Executes the UPDATE of one row in the way that isolation level, table and function
+ * ask for.  Returns whether it updated the row.  If not, *changed is whether the server
+ * refused that because the row has changed, and *fated whether the guard did because the
+ * ledger holds a fate of an earlier row.
+ */
+static bool
+execute_swap_once(Swap *swap, bool *changed, bool *fated)
+{
+	*changed = false;
+	*fated = false;
+	if (swap->is_fate && !swap->governed->options.keep_rows &&
+		(swap->function->form_row == NULL || swap->request_id != NULL))
+		return execute_swap_of_new_row(swap, changed, fated);
+	if (IsolationUsesXactSnapshot())
+		return execute_swap_in_snapshot(swap, changed);
+	return execute_swap(swap);
+}
+
+/*
+ * Makes the swap of a row that one UPDATE has missed although it was in the
+ * expected state before and after; see the head of this file.
+ */
+static Outcome
+settle_swap(Swap *swap)
+{
+	RowVersion	before;
+	bool		changed;
+	bool		fated = false;
+
+	if (IsolationUsesXactSnapshot())
+		report_suppressed(swap, swap->key);
+	before = read_version(swap, GetActiveSnapshot());
+	for (int try = 0; try < MAX_TRIES; try++)
+	{
+		if (is_same_version(before, read_current_version(swap)))
+			report_suppressed(swap, swap->key);
+		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
+		{
+			if (execute_swap_once(swap, &changed, &fated))
+				return ASSIGNED;
+			if (!fated)
+				report_suppressed(swap, swap->key);
+			break;
+		}
+		before = read_current_version(swap);
+		if (!OidIsValid(before.relid))
+			break;
+		if (execute_swap_once(swap, &changed, &fated))
+			return ASSIGNED;
+		if (fated)
+			break;
+	}
+	read_current_state(swap, swap->seen_hash != NULL);
+	if (fated)
+		return ALREADY_FATED;
+	return is_in_state(swap->current, swap->expected_state) && !is_as_seen(swap, swap->current) ?
+		EVIDENCE_CHANGED : CONCURRENT_MODIFICATION;
+}
+
+/*
  * Makes the swap, or finds out why it cannot be made; connected to SPI.
  */
 static Outcome
@@ -753,20 +780,11 @@ try_swap(Swap *swap)
 {
 	bool		changed = false;
 	bool		fated = false;
-	bool		swapped = false;
 	Outcome		outcome;
 	RowState	began;
 
-	if (!swap->is_transition)
-		 /* known without an UPDATE */ ;
-	else if (swap->is_fate && !swap->governed->options.keep_rows &&
-			 (swap->function->form_row == NULL || swap->request_id != NULL))
-		swapped = execute_swap_of_new_row(swap, &changed, &fated);
-	else if (IsolationUsesXactSnapshot())
-		swapped = execute_swap_in_snapshot(swap, &changed);
-	else
-		swapped = execute_swap(swap);
-	if (swapped)
+	/* one that is off the graph is known without an UPDATE */
+	if (swap->is_transition && execute_swap_once(swap, &changed, &fated))
 		return ASSIGNED;
 	began = read_state(swap, swap->seen_hash != NULL, GetActiveSnapshot());
 	read_current_state(swap, swap->seen_hash != NULL);
@@ -823,7 +841,7 @@ make_swap(Swap *swap)
 
 /*
  * Adds to a refusal the hash of the row's evidence as it is now, if there is a row, and
- * the caller may read the columns.
+ * the caller may read the columns and ask for their hash.
  */
 static void
 add_evidence(Swap *swap, Refusal *refusal)
@@ -839,7 +857,11 @@ add_evidence(Swap *swap, Refusal *refusal)
 			return;
 	}
 	if (swap->seen_hash == NULL)
+	{
+		if (!may_hash_evidence(swap->governed->functions_schema))
+			return;
 		read_current_state(swap, true);
+	}
 	refusal->evidence_hash = swap->current.evidence;
 }
 

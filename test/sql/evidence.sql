@@ -112,6 +112,10 @@ SELECT told($$SELECT evidence_hash(p, 'none') FROM payments p$$);
 SELECT told($$SELECT hash_evidence(ROW(1, 2), '{a}')$$);
 SELECT told($$SELECT hash_evidence(ROW(1, 2), '{a,NULL}')$$);
 SELECT hash_evidence(r, '{a}') = plain_hash('a', v) AS same FROM (VALUES (ROW(1), '1'), (ROW('x'::text), 'x'), (ROW('2026-01-01'::date), '2026-01-01')) t (r, v);
+CREATE TABLE lost (a int, b int);
+INSERT INTO lost VALUES (1, 2);
+ALTER TABLE lost DROP COLUMN a;
+SELECT told($$SELECT hash_evidence(lost, '{a,b}') FROM lost$$);
 CREATE TABLE refused (id int PRIMARY KEY, state text, other text);
 SELECT columns, told(format($$SELECT govern('refused', '{"a": ["b"]}', evidence => %L)$$, columns))
 FROM unnest(ARRAY['{}', '{NULL}', '{none}', '{id}', '{state}', '{other,other}', '{ctid}']) columns;
@@ -129,6 +133,24 @@ SET ROLE regress_evidence;
 SELECT outcome FROM try_compare_and_swap(NULL::payments, 12, 'pending', 'approved', seen_hash => plain_hash('amount', '126.00', 'payee', 'Zoë'));
 RESET ROLE;
 SELECT evidence_hash = plain_hash('amount', '126.00', 'payee', 'Zoë') FROM payments_fates WHERE id = 12;
+
+-- Who may not ask for hashes is told why he lost all the same.
+REVOKE EXECUTE ON FUNCTION hash_evidence FROM PUBLIC;
+GRANT SELECT ON payments TO regress_evidence;
+SET ROLE regress_evidence;
+SELECT told($$SELECT compare_and_swap(NULL::payments, 12, 'pending', 'approved')$$);
+SELECT told($$SELECT compare_and_swap(NULL::payments, 12, 'pending', 'approved', seen_hash => repeat('0', 64))$$);
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION hash_evidence TO PUBLIC;
+
+-- What is recorded is compared if the ledger is touched meanwhile, each row with its own.
+CREATE TABLE touched (id int PRIMARY KEY, state text, amount int);
+SELECT govern('touched', '{"a": ["b"]}', evidence => '{amount}');
+INSERT INTO touched SELECT n, 'a', -n FROM generate_series(1, 9) n;
+CREATE FUNCTION analyzed() RETURNS int LANGUAGE plpgsql AS $$ BEGIN ANALYZE test_evidence.touched_fates; RETURN 1; END $$;
+ALTER TABLE touched_fates ADD COLUMN analyzed int DEFAULT analyzed();
+SELECT * FROM compare_and_swap_many(NULL::touched, '{5,3,9,1}'::int[], 'a', 'b');
+SELECT l.id, l.evidence_hash = evidence_hash(t) AS same FROM touched_fates l JOIN touched t USING (id) ORDER BY 1;
 
 -- Nobody's function is taken for ours.
 CREATE FUNCTION public.hash_evidence(columns record, names name[]) RETURNS text LANGUAGE internal IMMUTABLE AS 'record_out';
@@ -153,6 +175,21 @@ SELECT command, told(command) FROM unnest(ARRAY[
     $$ALTER TABLE goods ALTER name TYPE varchar(20) USING 'x'$$, 'ALTER TABLE goods ALTER name TYPE varchar(20)', 'ALTER TABLE goods DROP COLUMN twice', 'ALTER TABLE goods DROP COLUMN name, ADD name text',
     'ALTER TYPE mood RENAME VALUE ''ok'' TO ''fine''', 'ALTER TYPE pair ALTER ATTRIBUTE b TYPE varchar CASCADE', 'ALTER TYPE pair ADD ATTRIBUTE c int CASCADE', 'DROP TYPE mood CASCADE']) command;
 SELECT * FROM verify_fates('goods') WHERE problem !~ '^imprudent';
+
+-- A view may get more columns, unless its rows are keys or evidence.
+CREATE VIEW looked AS SELECT 1 AS a, 'x'::text AS b;
+CREATE TABLE viewed (id int PRIMARY KEY, state text, what looked[]);
+SELECT govern('viewed', '{"a": ["b"]}', evidence => '{what}');
+INSERT INTO viewed VALUES (1, 'b', ARRAY[ROW(1, 'x')::looked]);
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 2 AS a, 'y'::text AS b$$);
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
+SELECT * FROM verify_fates('viewed') WHERE problem !~ '^imprudent';
+SELECT ungovern('viewed');
+CREATE TABLE keyed (id looked PRIMARY KEY, state text);
+SELECT govern('keyed', '{"a": ["b"]}');
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
+DROP TABLE keyed, keyed_fates;
+SELECT told($$CREATE OR REPLACE VIEW looked AS SELECT 1 AS a, 'x'::text AS b, 3 AS c$$);
 
 -- Found out, where somebody could.
 SET petition_cas.allow_unguard = on;
