@@ -49,7 +49,7 @@ my %races = (
 			insert => [ 2, q{INSERT INTO cases VALUES (%1$s, 1 + floor(random() * 8)) RETURNING instance} ],
 			hear => [ 1, q{UPDATE cases SET state = 'heard' WHERE number = %1$s AND state = 'open' RETURNING 'assigned'} ],
 			decide => [ 3, q{UPDATE cases SET state = 'dismissed' WHERE number = %1$s AND state IN ('open', 'heard') RETURNING 'assigned'} ] },
-		told => [qw(assigned 23505 23503 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20)],
+		told => [ qw(assigned 23505 23503), 2 .. 60 ],
 		at_least => [qw(assigned 23505 2 3)],
 		promises => {
 			'a case has one open instance at most' => q{SELECT number FROM cases WHERE state IN ('open', 'heard') GROUP BY number HAVING count(*) > 1},
