@@ -16,11 +16,11 @@ my $clients = 8;
 my $node = PostgreSQL::Test::Cluster->new('modelling');
 my ($intro, %recipes);
 
-# A recipe: what fills its tables, how many ids there are (from 1 on), what the clients
-# do to one of them (with how much of the weight; %1$s is the id), what they may be
-# told, what they have to be told at least once (as patterns), queries that return what breaks a
-# promise, and commands that take its rule away. What a statement returns is told, or its
-# SQLSTATE.
+# A recipe: what fills its tables, how many ids there are (from 1 on) and people (3), what
+# the clients do to one of the ids (with how much of the weight; %1$s is the id; and at
+# which isolation level, if always at the same), what they may be told, what they have to
+# be told at least once (as patterns), queries that return what breaks a promise, and
+# commands that take its rule away. What a statement returns is told, or its SQLSTATE.
 my %races = (
 	'Appeals: a state that leads on' => {
 		table => 'permits',
@@ -200,6 +200,41 @@ my %races = (
 		without => [ q{CREATE OR REPLACE FUNCTION drop_tenant(tenant name) RETURNS void LANGUAGE plpgsql AS $$
 			BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', tenant); END $$} ] },
 
+	'Erase a person' => {
+		table => 'complaints',
+		rows => 40,
+		people => 30,
+		fill => q{CREATE SEQUENCE ids START 1000; INSERT INTO accounts SELECT 'p' || n FROM generate_series(1, 30) n UNION ALL SELECT 'postgres';
+			INSERT INTO complaints SELECT n, 'p' || n, 'I am p' || n FROM generate_series(1, 30) n;
+			INSERT INTO complaints SELECT n, 'p' || n - 30, 'I am p' || n - 30 FROM generate_series(31, 40) n},
+		clients => {
+			insert => [ 3, q{INSERT INTO complaints VALUES (nextval('ids'), actor(), 'I am ' || actor()) RETURNING 'inserted'} ],
+			hear => [ 3, q{SELECT outcome FROM try_compare_and_swap(null::complaints, %1$s, 'open', 'heard')} ],
+			decide => [ 3, q{SELECT outcome FROM try_compare_and_swap(null::complaints, %1$s, 'heard', 'upheld')} ],
+			decide_plainly => [ 3, q{UPDATE complaints SET state = 'dismissed' WHERE id = %1$s AND state = 'heard' RETURNING 'assigned'} ],
+			erase => [ 1, q{SELECT 'erased ' || erase_person(actor())}, 'READ COMMITTED' ] },
+		told => [ qw(inserted assigned concurrent_modification already_fated 42501), map { "erased $_" } 0 .. 200 ],
+		at_least => [ qw(inserted assigned already_fated 42501), 'erased [1-9].*' ],
+		promises => {
+			'a name is nowhere once its bearer is erased' => q{
+				SELECT assigned_by FROM complaints_fates WHERE assigned_by NOT LIKE 'erased %' AND assigned_by NOT IN (SELECT name FROM accounts)
+				UNION ALL SELECT moved_by FROM complaints_history WHERE moved_by NOT LIKE 'erased %' AND moved_by NOT IN (SELECT name FROM accounts)
+				UNION ALL SELECT text FROM complaints WHERE text <> 'erased' AND substr(text, 6) NOT IN (SELECT name FROM accounts)},
+			'and others are as before' => q{SELECT name FROM accounts WHERE name <> 'postgres' AND
+				(SELECT count(*) FROM complaints_history WHERE moved_by = name) <> (SELECT count(*) FROM attempts WHERE who = name AND told IN ('assigned', 'inserted'))},
+			'no decision is lost' => q{SELECT id FROM attempts WHERE kind LIKE 'decide%' AND told = 'assigned' GROUP BY id
+				HAVING count(*) <> (SELECT count(*) FROM complaints_fates f WHERE f.id = attempts.id)},
+			'the eraser is told how many rows' => q{SELECT sum(substr(told, 8)::int) FROM attempts WHERE told LIKE 'erased %' HAVING sum(substr(told, 8)::int) <>
+				(SELECT count(*) FROM complaints_fates WHERE assigned_by LIKE 'erased %') + (SELECT count(*) FROM complaints_history WHERE moved_by LIKE 'erased %')} },
+		without => [ q{DROP TRIGGER has_account ON complaints},
+			q{CREATE OR REPLACE FUNCTION has_account() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN
+				IF NOT EXISTS (SELECT FROM accounts WHERE name = actor()) THEN
+					RAISE insufficient_privilege;
+				END IF;
+				RETURN NULL;
+			END $$} ] },
+
 	'A deadline' => {
 		table => 'applications',
 		rows => 80,
@@ -303,12 +338,13 @@ sub run_race
 
 	for my $kind (sort keys %{ $race->{clients} })
 	{
-		my ($weight, $statement) = @{ $race->{clients}{$kind} };
+		my ($weight, $statement, $own_level) = @{ $race->{clients}{$kind} };
+		my $people = $race->{people} // 3;
 		my $file = $node->basedir . "/$kind.sql";
 
 		unlink $file;
-		append_to_file($file, "\\set id random(1, $race->{rows})\n\\set who random(1, 3)\n\\set hold random(0, 1000)\n"
-			  . "BEGIN;\nSELECT FROM pg_class LIMIT 0;\n"
+		append_to_file($file, "\\set id random(1, $race->{rows})\n\\set who random(1, $people)\n\\set hold random(0, 1000)\n"
+			  . 'BEGIN' . ($own_level ? " ISOLATION LEVEL $own_level" : '') . ";\nSELECT FROM pg_class LIMIT 0;\n"
 			  . "SELECT attempt('$kind', :id, 'p' || :who, \$\$$statement\$\$);\n"
 			  . "\\sleep :hold us\nCOMMIT;\n");
 		push @scripts, '-f', "$file\@$weight";
