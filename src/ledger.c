@@ -52,6 +52,9 @@
  * ----------------------------------------------------------------------
  */
 
+/* How many rows are stored together */
+#define ROWS_AT_ONCE 100
+
 /* The values of a ledger row, the key's columns first */
 typedef struct LedgerRow
 {
@@ -541,6 +544,30 @@ takes_rows(const Governed *governed, Relation ledger, Oid owner)
 }
 
 /*
+ * Stores rows in a relation, and in its indexes, as COPY does: all of them at once, if
+ * they are several.
+ */
+static void
+store_rows(ResultRelInfo *target, EState *estate, TupleTableSlot **rows, int count)
+{
+	Relation	relation = target->ri_RelationDesc;
+	MemoryContext caller;
+
+	if (count == 1)
+	{
+		ExecSimpleRelationInsert(target, estate, rows[0]);
+		return;
+	}
+	for (int i = 0; i < count && RelationGetDescr(relation)->constr != NULL; i++)
+		ExecConstraints(target, rows[i], estate);
+	caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	table_multi_insert(relation, rows, count, GetCurrentCommandId(true), 0, NULL);
+	MemoryContextSwitchTo(caller);
+	for (int i = 0; i < count; i++)
+		(void) insert_index_tuples(target, rows[i], estate);
+}
+
+/*
  * Puts rows for fates into a ledger that takes them so, as that owner: what the executor
  * does for an INSERT, with all constraints and indexes.  The command counter is what it
  * would be after one.
@@ -551,7 +578,8 @@ put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *
 {
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(ledger), &TTSOpsVirtual);
+	TupleTableSlot *rows[ROWS_AT_ONCE];
+	int			nrows = Min(fates->count, ROWS_AT_ONCE);
 	int			key_columns = governed->key.ncolumns;
 	Oid			user;
 	int			security;
@@ -560,20 +588,31 @@ put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *
 	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	InitResultRelInfo(target, ledger, 0, NULL, 0);
 	ExecOpenIndices(target, false);
-	for (int number = 0; number < fates->count; number++)
+	for (int i = 0; i < nrows; i++)
 	{
-		ExecClearTuple(slot);
-		memcpy(slot->tts_values, &fates->keys[number * key_columns], key_columns * sizeof(Datum));
-		memcpy(&slot->tts_values[key_columns], row->columns, LEDGER_COLUMNS * sizeof(Datum));
-		for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
-			slot->tts_isnull[i] = i >= key_columns && row->column_nulls[i - key_columns] == 'n';
-		ExecStoreVirtualTuple(slot);
-		ExecSimpleRelationInsert(target, estate, slot);
-		ResetPerTupleExprContext(estate);
+		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(ledger), &TTSOpsVirtual);
+		memcpy(&rows[i]->tts_values[key_columns], row->columns, LEDGER_COLUMNS * sizeof(Datum));
+		for (int column = 0; column < key_columns + LEDGER_COLUMNS; column++)
+			rows[i]->tts_isnull[column] = row->nulls[column] == 'n';
+	}
+	for (int first = 0; first < fates->count; first += nrows)
+	{
+		int			count = Min(nrows, fates->count - first);
+
 		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < count; i++)
+		{
+			ExecClearTuple(rows[i]);
+			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
+				   key_columns * sizeof(Datum));
+			ExecStoreVirtualTuple(rows[i]);
+		}
+		store_rows(target, estate, rows, count);
+		ResetPerTupleExprContext(estate);
 	}
 	ExecCloseIndices(target);
-	ExecDropSingleTupleTableSlot(slot);
+	for (int i = 0; i < nrows; i++)
+		ExecDropSingleTupleTableSlot(rows[i]);
 	FreeExecutorState(estate);
 	SetUserIdAndSecContext(user, security);
 	CommandCounterIncrement();
