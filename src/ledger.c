@@ -513,10 +513,10 @@ is_plain_ledger(Relation ledger)
 
 /*
  * Returns whether a ledger is as govern creates it, so that its rows need no INSERT: an
- * ordinary table with the columns of one, in their order, and no others; without
- * triggers on INSERT, which deferrable indexes have too, rules, row security and CHECKs;
- * whose owner may write it.  Nor may anybody watch who writes what, as pgaudit does, or
- * turn a table into a distributed one.
+ * ordinary table, no partition, with the columns of one, in their order, and no others;
+ * without rules, and without triggers on INSERT, which deferrable indexes have too; whose
+ * owner may write it.  Nor may anybody watch who writes what, as pgaudit does, or make
+ * distributed tables of ordinary ones.
  */
 static bool
 takes_rows(const Governed *governed, Relation ledger, Oid owner)
@@ -524,9 +524,8 @@ takes_rows(const Governed *governed, Relation ledger, Oid owner)
 	TupleDesc	desc = RelationGetDescr(ledger);
 	int			key_columns = governed->key.ncolumns;
 
-	if (!is_plain_ledger(ledger) || ledger->rd_rel->relrowsecurity ||
-		ledger->rd_rel->relispartition || desc->natts != key_columns + LEDGER_COLUMNS ||
-		(desc->constr != NULL && desc->constr->num_check > 0))
+	if (!is_plain_ledger(ledger) || ledger->rd_rel->relispartition ||
+		desc->natts != key_columns + LEDGER_COLUMNS)
 		return false;
 	for (int i = 0; i < desc->natts; i++)
 	{
