@@ -565,10 +565,14 @@ report_unknown_state(const Lifecycle *lifecycle, const char *relation, const cha
  * ----------------------------------------------------------------------
  */
 
+/* With how many known statements of a table no more changes are remembered */
+#define MAX_KNOWN	40
+
 /* A statement as it is prepared for a table */
 typedef struct KnownStatement
 {
 	const StatementForm *form;
+	const char *changes;		/* what stands for {changes} */
 	Statement	statement;
 } KnownStatement;
 
@@ -739,11 +743,29 @@ parameter_types(const Governed *governed, const char *parameters, int *count)
 }
 
 /*
+ * Writes a statement for a table, in the current memory context.
+ */
+static KnownStatement *
+make_statement(const Governed *governed, const StatementForm *form, const char *changes)
+{
+	KnownStatement *made = palloc0(sizeof(KnownStatement));
+
+	made->form = form;
+	made->changes = pstrdup(changes);
+	made->statement.sql = write_statement(governed, form, changes);
+	made->statement.types = parameter_types(governed, form->parameters,
+											&made->statement.nparameters);
+	statement_hash(&made->statement);
+	return made;
+}
+
+/*
  * Returns a statement as it is prepared for a table: written at its first use,
- * and right as long as the Governed is.
+ * and right as long as the Governed is; for changes that come late, as long as the
+ * current memory context.
  */
 static Statement *
-known_statement(Governed *governed, const StatementForm *form)
+known_statement(Governed *governed, const StatementForm *form, const char *changes)
 {
 	MemoryContext caller;
 	KnownStatement *known;
@@ -752,16 +774,13 @@ known_statement(Governed *governed, const StatementForm *form)
 	foreach(cell, governed->statements)
 	{
 		known = lfirst(cell);
-		if (known->form == form)
+		if (known->form == form && strcmp(known->changes, changes) == 0)
 			return &known->statement;
 	}
+	if (changes[0] != '\0' && list_length(governed->statements) >= MAX_KNOWN)
+		return &make_statement(governed, form, changes)->statement;
 	caller = MemoryContextSwitchTo(governed->context);
-	known = palloc0(sizeof(KnownStatement));
-	known->form = form;
-	known->statement.sql = write_statement(governed, form, "");
-	known->statement.types = parameter_types(governed, form->parameters,
-											 &known->statement.nparameters);
-	statement_hash(&known->statement);
+	known = make_statement(governed, form, changes);
 	governed->statements = lappend(governed->statements, known);
 	MemoryContextSwitchTo(caller);
 	return &known->statement;
@@ -807,7 +826,7 @@ uint64
 governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datum *values,
 				 const char *nulls, Snapshot snapshot)
 {
-	return execute_form(governed, known_statement(governed, form), form, ledger, values, nulls,
+	return execute_form(governed, known_statement(governed, form, ""), form, ledger, values, nulls,
 						snapshot);
 }
 
@@ -818,10 +837,6 @@ governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datu
 uint64
 governed_update(Governed *governed, const StatementForm *form, const char *changes, Datum *values)
 {
-	Statement	statement = {0};
-
-	statement.sql = write_statement(governed, form, changes);
-	statement.types = parameter_types(governed, form->parameters, &statement.nparameters);
-	statement_hash(&statement);
-	return execute_form(governed, &statement, form, InvalidOid, values, NULL, InvalidSnapshot);
+	return execute_form(governed, known_statement(governed, form, changes), form, InvalidOid, values,
+						NULL, InvalidSnapshot);
 }
