@@ -55,6 +55,7 @@ static const StatementForm lock_free_rows = {
 typedef struct BulkItem
 {
 	const Datum *key;
+	int			input;			/* where it was given */
 	Outcome		outcome;
 	RowState	began;			/* when the call began */
 	RowState	current;		/* now */
@@ -66,6 +67,8 @@ typedef struct Bulk
 	Swap	   *swap;
 	int			count;
 	BulkItem   *items;
+	BulkItem  **given;			/* that of each key, in the order of the input */
+	BulkItem   *found;			/* by the last search */
 	Outcome		target;			/* which of them are to be updated */
 } Bulk;
 
@@ -85,33 +88,44 @@ collect_items(Bulk *bulk, const Datum *keys, int count)
 	int			distinct = 0;
 
 	bulk->items = palloc_extended(Max(1, count) * sizeof(BulkItem), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	bulk->given = palloc_extended(Max(1, count) * sizeof(BulkItem *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < count; i++)
 	{
 		bulk->items[i].key = &keys[i * key->ncolumns];
+		bulk->items[i].input = i;
 		bulk->items[i].outcome = STILL_EXPECTED;
 	}
 	qsort_arg(bulk->items, count, sizeof(BulkItem), compare_items, key);
 	for (int i = 0; i < count; i++)
 	{
+		int			input = bulk->items[i].input;
+
 		if (i == 0 || compare_items(&bulk->items[i], &bulk->items[distinct - 1], key) != 0)
 			bulk->items[distinct++] = bulk->items[i];
+		bulk->given[input] = &bulk->items[distinct - 1];
 	}
 	bulk->count = distinct;
+	bulk->found = bulk->items;
 	bulk->target = STILL_EXPECTED;
 }
 
 /*
- * Returns the item of a key, which is there.
+ * Returns the item of a key, which is there.  Most statements return their rows in the
+ * order of the keys, so that it is the one after the last.
  */
 static BulkItem *
-find_item(const Bulk *bulk, const Datum *key)
+find_item(Bulk *bulk, const Datum *key)
 {
 	BulkItem	wanted = {key};
-	BulkItem   *item = bsearch_arg(&wanted, bulk->items, bulk->count, sizeof(BulkItem),
-								   compare_items, &bulk->swap->governed->key);
+	BulkItem   *item = bulk->found + 1;
 
+	if (item >= bulk->items + bulk->count ||
+		!is_same_key(&bulk->swap->governed->key, item->key, key))
+		item = bsearch_arg(&wanted, bulk->items, bulk->count, sizeof(BulkItem),
+						   compare_items, &bulk->swap->governed->key);
 	if (item == NULL)
 		elog(ERROR, "key \"%s\" was not asked for", key_text(&bulk->swap->governed->key, key));
+	bulk->found = item;
 	return item;
 }
 
@@ -120,7 +134,7 @@ find_item(const Bulk *bulk, const Datum *key)
  * column on.
  */
 static BulkItem *
-returned_item(const Bulk *bulk, HeapTuple row, int column)
+returned_item(Bulk *bulk, HeapTuple row, int column)
 {
 	Datum		key[MAX_KEY_COLUMNS];
 
@@ -317,7 +331,7 @@ report_suppressed_with(const Bulk *bulk, Outcome outcome)
  * under a snapshot, in the order of the items.
  */
 static RowVersion *
-read_versions(const Bulk *bulk, Snapshot snapshot)
+read_versions(Bulk *bulk, Snapshot snapshot)
 {
 	RowVersion *versions = palloc_extended(bulk->count * sizeof(RowVersion),
 										   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -337,7 +351,7 @@ read_versions(const Bulk *bulk, Snapshot snapshot)
  * now.
  */
 static RowVersion *
-read_current_versions(const Bulk *bulk)
+read_current_versions(Bulk *bulk)
 {
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	RowVersion *versions = read_versions(bulk, latest);
@@ -351,7 +365,7 @@ read_current_versions(const Bulk *bulk)
  * is there in the same version as before.
  */
 static void
-report_unchanged(const Bulk *bulk, const RowVersion *before)
+report_unchanged(Bulk *bulk, const RowVersion *before)
 {
 	RowVersion *current = read_current_versions(bulk);
 
@@ -560,7 +574,7 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 	for (int i = 0; i < count; i++)
 	{
 		const Datum *given = &keys[i * key->ncolumns];
-		BulkItem   *item = find_item(&bulk, given);
+		BulkItem   *item = bulk.given[i];
 		Datum		values[3] = {0};
 		bool		nulls[3] = {false, false, item->current.state == NULL};
 

@@ -61,6 +61,15 @@ extern PGDLLEXPORT void _PG_init(void);
 	 (AssertMacro((classid) == NamespaceRelationId), pg_namespace_aclcheck(objectid, roleid, mode)))
 #endif
 
+/* 16 can leave out all indexes but those that summarize. */
+#if PG_VERSION_NUM >= 160000
+#define insert_index_tuples(target, row, estate) \
+	ExecInsertIndexTuples(target, row, estate, false, false, NULL, NIL, false)
+#else
+#define insert_index_tuples(target, row, estate) \
+	ExecInsertIndexTuples(target, row, estate, false, false, NULL, NIL)
+#endif
+
 /* 16 calls a relation's file by another name. */
 #if PG_VERSION_NUM < 160000
 #define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid

@@ -8,6 +8,11 @@
  * primary key admits one fate a key, for ever.  It is written as its owner, in the
  * statement that gave the row its fate.
  *
+ * That takes an INSERT through SPI wherever the server, or somebody, could make
+ * something else of it than a row of that table.  A ledger that is as govern creates
+ * it takes its rows without one: to start the executor for an INSERT costs more than
+ * the row does.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -22,6 +27,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/trigger.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -45,6 +51,9 @@
  * A row of it
  * ----------------------------------------------------------------------
  */
+
+/* How many rows are stored together */
+#define ROWS_AT_ONCE 100
 
 /* The values of a ledger row, the key's columns first */
 typedef struct LedgerRow
@@ -576,6 +585,155 @@ rethrow_for_caller(ErrorData *error, Oid ledger)
 }
 
 /*
+ * Is it an ordinary table without triggers on INSERT and without rules, for
+ * whom each ledger row and its moment could matter?
+ */
+static bool
+is_plain_ledger(Relation ledger)
+{
+	return ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
+		(ledger->trigdesc == NULL ||
+		 !(ledger->trigdesc->trig_insert_before_row ||
+		   ledger->trigdesc->trig_insert_after_row ||
+		   ledger->trigdesc->trig_insert_before_statement ||
+		   ledger->trigdesc->trig_insert_after_statement));
+}
+
+/*
+ * Returns whether a ledger is as govern creates it, so that its rows need no INSERT: an
+ * ordinary table, no partition, with the columns of one, in their order, and no others;
+ * without rules, and without triggers on INSERT, which deferrable indexes have too; whose
+ * owner may write it.  Nor may anybody watch who writes what, as pgaudit does, or make
+ * distributed tables of ordinary ones.
+ */
+static bool
+takes_rows(const Governed *governed, Relation ledger, Oid owner)
+{
+	TupleDesc	desc = RelationGetDescr(ledger);
+	int			key_columns = governed->key.ncolumns;
+
+	if (!is_plain_ledger(ledger) || ledger->rd_rel->relispartition ||
+		desc->natts != key_columns + LEDGER_COLUMNS)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		const KeyColumn *key = &governed->ledger_key.columns[i];
+		const RecordColumn *other = &ledger_columns[i - key_columns];
+
+		if (column->attisdropped || column->attgenerated != '\0' ||
+			column->atttypid != (i < key_columns ? key->type : other->type) ||
+			strcmp(NameStr(column->attname), i < key_columns ? key->name : other->name) != 0)
+			return false;
+	}
+	return ExecutorCheckPerms_hook == NULL && !has_citus() &&
+		pg_class_aclcheck(RelationGetRelid(ledger), owner, ACL_INSERT) == ACLCHECK_OK;
+}
+
+/*
+ * Stores rows in a relation, and in its indexes, as COPY does: all of them at once, if
+ * they are several.
+ */
+static void
+store_rows(ResultRelInfo *target, EState *estate, TupleTableSlot **rows, int count)
+{
+	Relation	relation = target->ri_RelationDesc;
+	MemoryContext caller;
+
+	if (count == 1)
+	{
+		ExecSimpleRelationInsert(target, estate, rows[0]);
+		return;
+	}
+	for (int i = 0; i < count && RelationGetDescr(relation)->constr != NULL; i++)
+		ExecConstraints(target, rows[i], estate);
+	caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	table_multi_insert(relation, rows, count, GetCurrentCommandId(true), 0, NULL);
+	MemoryContextSwitchTo(caller);
+	for (int i = 0; i < count; i++)
+		(void) insert_index_tuples(target, rows[i], estate);
+}
+
+/*
+ * Puts rows for fates into a ledger that takes them so, as that owner: what the executor
+ * does for an INSERT, with all constraints and indexes.  The command counter is what it
+ * would be after one.
+ */
+static void
+put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *row,
+		 const Fates *fates)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+	TupleTableSlot *rows[ROWS_AT_ONCE];
+	int			nrows = Min(fates->count, ROWS_AT_ONCE);
+	int			key_columns = governed->key.ncolumns;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	InitResultRelInfo(target, ledger, 0, NULL, 0);
+	ExecOpenIndices(target, false);
+	for (int i = 0; i < nrows; i++)
+	{
+		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(ledger), &TTSOpsVirtual);
+		memcpy(&rows[i]->tts_values[key_columns], row->columns, LEDGER_COLUMNS * sizeof(Datum));
+		for (int column = 0; column < key_columns + LEDGER_COLUMNS; column++)
+			rows[i]->tts_isnull[column] = row->nulls[column] == 'n';
+	}
+	for (int first = 0; first < fates->count; first += nrows)
+	{
+		int			count = Min(nrows, fates->count - first);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < count; i++)
+		{
+			ExecClearTuple(rows[i]);
+			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
+				   key_columns * sizeof(Datum));
+			if (fates->hashes != NULL)
+				rows[i]->tts_values[key_columns + LEDGER_EVIDENCE_HASH] = fates->hashes[first + i];
+			ExecStoreVirtualTuple(rows[i]);
+		}
+		store_rows(target, estate, rows, count);
+		ResetPerTupleExprContext(estate);
+	}
+	ExecCloseIndices(target);
+	for (int i = 0; i < nrows; i++)
+		ExecDropSingleTupleTableSlot(rows[i]);
+	FreeExecutorState(estate);
+	SetUserIdAndSecContext(user, security);
+	CommandCounterIncrement();
+}
+
+/*
+ * Writes rows for fates into their ledger, which takes them without the INSERT of that
+ * form or by it; returns how many.
+ */
+static uint64
+insert_rows_of(Governed *governed, const StatementForm *form, Oid ledger_oid, LedgerRow *row,
+			   const Fates *fates)
+{
+	Oid			owner;
+	Relation	ledger;
+	bool		done;
+
+	if (form != &import_row)
+	{
+		owner = ledger_owner(ledger_oid, governed->ledger, governed->root, governed->relation);
+		ledger = relation_open(ledger_oid, NoLock);
+		done = takes_rows(governed, ledger, owner);
+		if (done)
+			put_rows(governed, ledger, owner, row, fates);
+		relation_close(ledger, NoLock);
+		if (done)
+			return fates->count;
+	}
+	return governed_execute(governed, form, ledger_oid, row->values, row->nulls, InvalidSnapshot);
+}
+
+/*
  * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
  * whether it went well; *inserted is then the number of rows.  If not, a fate
  * that the ledger holds is in the way, and the caller must raise an error: its
@@ -596,8 +754,7 @@ insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRo
 	GetUserIdAndSecContext(&user, &security);
 	PG_TRY();
 	{
-		*inserted = governed_execute(governed, form, ledger, row->values, row->nulls,
-									 InvalidSnapshot);
+		*inserted = insert_rows_of(governed, form, ledger, row, fates);
 		done = true;
 	}
 	PG_CATCH();
@@ -750,23 +907,18 @@ has_other_after_trigger(Relation relation)
 }
 
 /*
- * Is it an ordinary table without triggers on INSERT and without rules, for
- * whom each ledger row and its moment could matter?
+ * Is there a ledger, and is it plain?
  */
 static bool
-is_plain_ledger(Oid oid)
+has_plain_ledger(const Governed *governed)
 {
+	Oid			oid = governed_ledger(governed, true);
 	Relation	ledger = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
 	bool		plain;
 
 	if (ledger == NULL)
 		return false;
-	plain = ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
-		(ledger->trigdesc == NULL ||
-		 !(ledger->trigdesc->trig_insert_before_row ||
-		   ledger->trigdesc->trig_insert_after_row ||
-		   ledger->trigdesc->trig_insert_before_statement ||
-		   ledger->trigdesc->trig_insert_after_statement));
+	plain = is_plain_ledger(ledger);
 	relation_close(ledger, NoLock);
 	return plain;
 }
@@ -781,7 +933,7 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 			int capacity)
 {
 	if (governed->is_partitioned || relation->trigdesc == NULL ||
-		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)))
+		has_other_after_trigger(relation) || !has_plain_ledger(governed))
 		return false;
 	batch->fates = *fates;
 	batch->guard = governed->guard;

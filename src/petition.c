@@ -40,12 +40,13 @@ PG_FUNCTION_INFO_V1(assign_fates);
 /*
  * The columns of petition_submissions, and of the type petition_submission: what
  * stands before it in a list, name, type, and what is declared of it in the table.
+ * The text is as long as its type allows, which the server checks when it is set; a
+ * CHECK it reads and prepares anew for every UPDATE of the table.
  */
 #define PETITION_COLUMNS(COLUMN) \
 	COLUMN("", id, "uuid", "PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid()") \
 	COLUMN(", ", type, "text", "NOT NULL DEFAULT 'GENERAL'") \
-	COLUMN(", ", text, "text", "NOT NULL" \
-		   " CHECK (pg_catalog.char_length(text) OPERATOR(pg_catalog.<=) 10000)") \
+	COLUMN(", ", text, "varchar(10000)", "NOT NULL") \
 	COLUMN(", ", submitter_id, "uuid", "") \
 	COLUMN(", ", state, "text", "NOT NULL DEFAULT 'RECEIVED'") \
 	COLUMN(", ", content_hash, "bytea", \
@@ -199,7 +200,8 @@ has_petition_columns(Relation relation)
 /*
  * Returns a row of petition_submissions, or a record of its columns, as a value of
  * the composite type petition_submission, in the current memory context.  Raises
- * 42804 if table and type no longer have the same columns, of the same types.
+ * 42804 if table and type no longer have the same columns, of the same types, where
+ * varchar will do for text: its values are stored alike.
  */
 static Datum
 form_petition(Datum record, FunctionCallInfo fcinfo)
@@ -210,14 +212,17 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 	TupleDesc	row_desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
 												  HeapTupleHeaderGetTypMod(row));
 	HeapTupleData tuple = {0};
-	Datum		petition;
+	Datum		values[lengthof(petition_columns)];
+	bool		nulls[lengthof(petition_columns)];
+	HeapTuple	petition;
 
 	for (int i = 0; i < Max(desc->natts, row_desc->natts); i++)
 	{
 		Form_pg_attribute wanted;
 		Form_pg_attribute found;
 
-		if (i >= Min(desc->natts, row_desc->natts) || TupleDescAttr(desc, i)->attisdropped)
+		if (i >= Min(desc->natts, row_desc->natts) || i >= lengthof(petition_columns) ||
+			TupleDescAttr(desc, i)->attisdropped)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("type %s does not have the columns of relation \"%s\"",
@@ -226,7 +231,8 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 
 		wanted = TupleDescAttr(desc, i);
 		found = TupleDescAttr(row_desc, i);
-		if (wanted->atttypid != found->atttypid)
+		if (wanted->atttypid != found->atttypid &&
+			!(wanted->atttypid == TEXTOID && found->atttypid == VARCHAROID))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
@@ -236,10 +242,11 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 	}
 	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 	tuple.t_data = row;
-	petition = heap_copy_tuple_as_datum(&tuple, desc);
+	heap_deform_tuple(&tuple, row_desc, values, nulls);
+	petition = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(row_desc);
 	ReleaseTupleDesc(desc);
-	return petition;
+	return HeapTupleGetDatum(petition);
 }
 
 /*

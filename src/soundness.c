@@ -1197,9 +1197,19 @@ is_sound(Governed *governed, Relation relation)
 Oid
 check_sound(Governed *governed, Relation relation)
 {
-	Oid			ledger = governed_ledger(governed, false);
+	Oid			ledger;
+
+	/* the ledger that was looked at is the one still, if nothing has come in */
+	if (governed->valid && governed->judged && governed->problems == NIL)
+	{
+		ledger = governed->ledger_oid;
+		LockRelationOid(ledger, RowExclusiveLock);
+		if (governed->valid && governed->judged)
+			return ledger;
+	}
 
 	/* what is judged must not change before it is written */
+	ledger = governed_ledger(governed, false);
 	LockRelationOid(ledger, RowExclusiveLock);
 	if (is_sound_with(governed, relation, ledger))
 		return ledger;

@@ -108,7 +108,7 @@ SELECT is(
      WHERE attrelid = 'petition_submissions'::regclass AND attnum > 0),
     $$id uuid not null default gen_random_uuid()
 type text not null default 'GENERAL'::text
-text text not null
+text character varying(10000) not null
 submitter_id uuid
 state text not null default 'RECEIVED'::text
 content_hash bytea
@@ -118,11 +118,11 @@ created_at timestamp with time zone not null default now()
 updated_at timestamp with time zone not null default now()$$,
     'columns of petition_submissions');
 SELECT results_eq(
-    $$ SELECT attname::text, atttypid FROM pg_attribute
+    $$ SELECT attname::text, CASE atttypid WHEN 'varchar'::regtype THEN 'text'::regtype ELSE atttypid END FROM pg_attribute
        WHERE attrelid = 'petition_submissions'::regclass AND attnum > 0 ORDER BY attnum $$,
     $$ SELECT attname::text, atttypid FROM pg_attribute
        WHERE attrelid = 'petition_submission'::regclass AND attnum > 0 ORDER BY attnum $$,
-    'petition_submission has the same columns, of the same types');
+    'petition_submission has the same columns, of the same types but for the length of the text');
 
 SELECT * FROM finish();
 ROLLBACK;
