@@ -92,6 +92,12 @@ CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL
 COMMENT ON FUNCTION backfill_fates(regclass, name) IS
 'Adds a ledger row for each fated row that lacks one, as after an import under the replica role, in all lifecycles of the table or in that of state_column; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 22023 for a state_column that is not governed, and for a setting that cannot be recorded, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
+CREATE FUNCTION forget_actor(relation regclass, actor text, pseudonym text, state_column name DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION forget_actor(regclass, text, text, name) IS
+'Replaces the name of an actor in the ledgers and histories of a table, or in those of state_column, as they are committed when it is called: assigned_by and moved_by, and nothing else; returns in how many rows. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, or a BEFORE UPDATE trigger could change more, 22023 for names that are empty or cannot be recorded, and for a state_column that is not governed, 42809 for a partition, 42P01 if the ledger or history is gone, 42501 if the caller does not own the table or one of them has another owner, 0A000 if it is distributed, 22004 for null.';
+
 CREATE FUNCTION row_key(subject anyelement) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
@@ -104,7 +110,7 @@ CREATE FUNCTION governed_tables(OUT relation regclass, OUT state_column name, OU
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
 
 COMMENT ON FUNCTION governed_tables() IS
-'Each lifecycle of the database, of tables on which the caller has any right, with the problems that verify_fates tells without reading rows; none: {}. It reads catalogs alone and waits for nobody. history is null.';
+'Each lifecycle of the database, of tables on which the caller has any right, with the problems that verify_fates tells without reading rows; none: {}. It reads catalogs alone and waits for nobody.';
 
 CREATE FUNCTION petition_cas_version() RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;

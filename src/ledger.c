@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * ledger.c
- *	  The ledger of a governed table: its columns; create it, write it as its
- *	  owner, read it.
+ *	  The ledger of a governed table: create it, write it as its owner, read it.
  *
  * A ledger has a row for each key that has got its fate, and only grows.  Its
  * primary key admits one fate a key, for ever.  It is written as its owner, in the
@@ -45,15 +44,6 @@
  * A row of it
  * ----------------------------------------------------------------------
  */
-
-/* The values of a ledger row, the key's columns first */
-typedef struct LedgerRow
-{
-	Datum		values[MAX_KEY_COLUMNS + LEDGER_COLUMNS];
-	char		nulls[MAX_KEY_COLUMNS + LEDGER_COLUMNS + 1];
-	Datum	   *columns;		/* those after the key */
-	char	   *column_nulls;
-} LedgerRow;
 
 /*
  * Returns who is recorded as having assigned a fate: the setting
@@ -102,7 +92,7 @@ set_column_to_setting(LedgerRow *row, LedgerColumn column, const char *name, con
 /*
  * Fills in the row that is written for fates, except for the key.
  */
-static void
+void
 fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fate)
 {
 	memset(row->nulls, ' ', key_columns);
@@ -122,6 +112,27 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
 						  REASON_LIMIT);
 	set_column_to_setting(row, LEDGER_REQUEST_ID, "petition_cas.request_id",
 						  petition_cas_request_id, REQUEST_ID_LIMIT);
+}
+
+/*
+ * Fills in the key of that row; of several fates, arrays of their keys.
+ */
+void
+fill_row_keys(LedgerRow *row, const Key *key, const Fates *fates)
+{
+	if (fates->count == 1)
+		memcpy(row->values, fates->keys, key->ncolumns * sizeof(Datum));
+	else
+		key_arrays(key, fates->keys, fates->count, row->values);
+}
+
+/*
+ * Returns whether it is recorded that a row gets into a state, which is a fate or not.
+ */
+bool
+is_recorded(const Governed *governed, bool is_fate)
+{
+	return is_fate || governed->options.history != NULL;
 }
 
 /* ----------------------------------------------------------------------
@@ -175,7 +186,7 @@ static const StatementForm select_assignment = {
  */
 
 /*
- * Takes from a new ledger all rights that default privileges have given to
+ * Takes from a new ledger or history all rights that default privileges have given to
  * others than its owner, except to read it; connected to SPI.
  */
 static void
@@ -208,15 +219,21 @@ revoke_default_rights(Oid ledger, const char *name)
 }
 
 /*
- * Creates the ledger of a table as the guard says, beside it; connected to SPI, as the
- * owner.  Its key is of the base types of domains: what a domain checks may be
- * anybody's code, and the ledger is written as its owner.
+ * Creates the ledger of a table as the guard says, or its history, beside it; connected
+ * to SPI, as the owner.  Its key is of the base types of domains: what a domain checks
+ * may be anybody's code, and the ledger is written as its owner.
+ *
+ * A history has no key of its own, so its replica identity is the whole row: without one,
+ * forget_actor could not update it where it is published.
  */
 void
-create_ledger(Relation relation, const GuardTrigger *guard)
+create_record(Relation relation, const GuardTrigger *guard, const RecordKind *kind)
 {
+	const char *record = record_of_guard(guard, kind);
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												  guard->ledger);
+												  record);
+	const char *keys = name_list(record_key_names(guard->key_columns));
+	const char *separator = "";
 	StringInfoData command;
 	ListCell   *cell;
 
@@ -229,20 +246,29 @@ create_ledger(Relation relation, const GuardTrigger *guard)
 		int32		typmod;
 		Oid			type = key_base_type(key, &typmod);
 
-		appendStringInfo(&command, "%s %s", quote_identifier(record_key_name(lfirst(cell))),
+		appendStringInfo(&command, "%s%s %s", separator, quote_identifier(record_key_name(lfirst(cell))),
 						 format_type_extended(type, typmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 		if (OidIsValid(key->attcollation))
 			appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
-		appendStringInfoString(&command, ", ");
+		if (kind == &history_kind)
+			appendStringInfoString(&command, " NOT NULL");
+		separator = ", ";
 	}
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
-		appendStringInfo(&command, "%s %s%s, ", ledger_columns[i].name,
-						 format_type_extended(ledger_columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
-						 ledger_columns[i].not_null ? " NOT NULL" : "");
-	appendStringInfo(&command, "PRIMARY KEY (%s))", name_list(record_key_names(guard->key_columns)));
+	for (int i = 0; i < kind->ncolumns; i++)
+		appendStringInfo(&command, ", %s %s%s", kind->columns[i].name,
+						 format_type_extended(kind->columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
+						 kind->columns[i].not_null ? " NOT NULL" : "");
+	if (kind == &ledger_kind)
+		appendStringInfo(&command, ", PRIMARY KEY (%s)", keys);
+	appendStringInfoChar(&command, ')');
 	execute_own_ddl(command.data);
-	revoke_default_rights(get_relname_relid(guard->ledger, RelationGetNamespace(relation)), name);
+	if (kind == &history_kind)
+	{
+		execute_own_ddl(psprintf("CREATE INDEX ON %s (%s)", name, keys));
+		execute_own_ddl(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", name));
+	}
+	revoke_default_rights(get_relname_relid(record, RelationGetNamespace(relation)), name);
 }
 
 /* ----------------------------------------------------------------------
@@ -261,7 +287,7 @@ static uint64 seen_fates = 0;
 /*
  * Returns how many triggers are running, one in the other.
  */
-static int
+int
 trigger_depth(void)
 {
 	LOCAL_FCINFO(call, 0);
@@ -302,7 +328,7 @@ counted_fates(const Governed *governed)
 /*
  * Counts a fate that a row has got.
  */
-static void
+void
 count_fate(const Governed *governed)
 {
 	if (is_counted(governed) && trigger_depth() == counted_depth)
@@ -473,62 +499,74 @@ look_up_fate(const Governed *governed, Oid namespace, const char *index_name, co
 }
 
 /*
- * Raises an error again that a ledger row met with.  What the user's own
- * constraints on the ledger refuse is told with the row's values, which the
- * caller gets to read only if he may read the ledger.
+ * Raises an error again that a row of a ledger or history met with.  What the user's own
+ * constraints on that refuse is told with the row's values, which the
+ * caller gets to read only if he may read the table.
  */
-pg_noreturn static void
-rethrow_for_caller(ErrorData *error, Oid ledger)
+void
+rethrow_for_caller(ErrorData *error, Oid record)
 {
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
-		(pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
-		 check_enable_rls(ledger, InvalidOid, true) == RLS_ENABLED))
+		(pg_class_aclcheck(record, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+		 check_enable_rls(record, InvalidOid, true) == RLS_ENABLED))
 		error->detail = NULL;
 	ReThrowError(error);
 }
 
 /*
- * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
- * whether it went well; *inserted is then the number of rows.  If not, a fate
- * that the ledger holds is in the way, and the caller must raise an error: its
+ * Executes the INSERT of rows into a ledger or history; connected to SPI.  Returns NULL,
+ * and how many there were, or an error, which the caller must raise, or another one: its
  * statement has failed.
  *
  * What an error shows is judged for the caller: his identity, which was switched
  * when it was raised, is put back first.
  */
-static bool
-insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRow *row,
-			 const Fates *fates, volatile uint64 *inserted, LedgerConflict *conflict)
+ErrorData *
+execute_recording(Governed *governed, const StatementForm *form, Oid record, LedgerRow *row,
+				  uint64 *inserted)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	volatile bool done = false;
+	ErrorData  *volatile error = NULL;
 	Oid			user;
 	int			security;
 
 	GetUserIdAndSecContext(&user, &security);
 	PG_TRY();
 	{
-		*inserted = governed_execute(governed, form, ledger, row->values, row->nulls,
+		*inserted = governed_execute(governed, form, record, row->values, row->nulls,
 									 InvalidSnapshot);
-		done = true;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		SetUserIdAndSecContext(user, security);
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (!is_ledger_conflict(error, governed))
-			rethrow_for_caller(error, ledger);
-		conflict->key = conflicting_key(governed, fates, error);
-		if (conflict->key != NULL)
-			conflict->fate = look_up_fate(governed, get_rel_namespace(ledger),
-										  error->constraint_name, conflict->key);
 	}
 	PG_END_TRY();
-	return done;
+	return error;
+}
+
+/*
+ * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
+ * whether it went well; *inserted is then the number of rows.  If not, a fate
+ * that the ledger holds is in the way, and the caller must raise an error.
+ */
+static bool
+insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRow *row,
+			 const Fates *fates, uint64 *inserted, LedgerConflict *conflict)
+{
+	ErrorData  *error = execute_recording(governed, form, ledger, row, inserted);
+
+	if (error == NULL)
+		return true;
+	if (!is_ledger_conflict(error, governed))
+		rethrow_for_caller(error, ledger);
+	conflict->key = conflicting_key(governed, fates, error);
+	if (conflict->key != NULL)
+		conflict->fate = look_up_fate(governed, get_rel_namespace(ledger),
+									  error->constraint_name, conflict->key);
+	return false;
 }
 
 /*
@@ -559,7 +597,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 {
 	bool		imports = fates->from_state == NULL;
 	bool		one = fates->count == 1;
-	volatile uint64 inserted = 0;
+	uint64		inserted = 0;
 	bool		done;
 	LedgerRow	row;
 
@@ -568,10 +606,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 		NULL, NULL
 	};
 	fill_row(&row, governed->key.ncolumns, fates->from_state, fates->fate);
-	if (one)
-		memcpy(row.values, fates->keys, governed->key.ncolumns * sizeof(Datum));
-	else
-		key_arrays(&governed->key, fates->keys, fates->count, row.values);
+	fill_row_keys(&row, &governed->key, fates);
 
 	count_fate(governed);
 	SPI_connect();
@@ -660,7 +695,7 @@ is_plain_ledger(Oid oid)
 
 /*
  * Begins a batch for one statement that gives up to that many rows of a sound
- * table the fate of fates; returns whether their ledger rows may be written
+ * table the fate of fates; returns whether their rows in ledger and history may be written
  * together.  If so, the caller ends it, after an error too.
  */
 bool
@@ -668,7 +703,9 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 			int capacity)
 {
 	if (governed->is_partitioned || relation->trigdesc == NULL ||
-		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)))
+		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)) ||
+		(governed->options.history != NULL &&
+		 !is_plain_ledger(governed_history(governed, true))))
 		return false;
 	batch->fates = *fates;
 	batch->guard = governed->guard;

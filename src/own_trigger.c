@@ -32,6 +32,7 @@
 
 #include "compat.h"
 #include "key.h"
+#include "options.h"
 #include "own_trigger.h"
 #include "shard.h"
 
@@ -213,7 +214,8 @@ has_guard(Relation relation)
 }
 
 /*
- * Returns whether the relation is a ledger: the trigger that guards it says so.
+ * Returns whether the relation is a ledger or a history: the trigger that guards both
+ * says so.
  */
 bool
 is_ledger(Relation relation)
@@ -261,6 +263,27 @@ has_name(const List *names, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Returns the name of the ledger that a guard names, or of its history, which is NULL if
+ * it has none.
+ */
+const char *
+record_of_guard(const GuardTrigger *guard, const RecordKind *kind)
+{
+	return kind == &ledger_kind ? guard->ledger : guard->history;
+}
+
+/*
+ * Returns as what a guard names a table of records, or NULL if it does not.
+ */
+const RecordKind *
+kind_for_guard(const GuardTrigger *guard, const char *record)
+{
+	if (strcmp(guard->ledger, record) == 0)
+		return &ledger_kind;
+	return guard->history != NULL && strcmp(guard->history, record) == 0 ? &history_kind : NULL;
 }
 
 /*
@@ -314,7 +337,10 @@ read_guards(Relation relation)
 		if (is_own_function(guard->function, "guard_fate") &&
 			is_guard_of(guard->name, guard->state_column, RelationGetRelationName(relation)) &&
 			read_names(pstrdup(guard->key_list), &guard->key_columns))
+		{
+			guard->history = history_option(guard->options);
 			guards = lappend(guards, guard);
+		}
 	}
 	return guards;
 }
@@ -376,16 +402,45 @@ choose_guard(List *guards, const char *state_column, Relation relation)
  */
 
 /*
+ * Returns the history that a guard's options name, from its row in pg_trigger, or NULL;
+ * see read_trigger_row.
+ */
+static char *
+read_row_history(HeapTuple row, TupleDesc desc)
+{
+	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(row);
+	bool		isnull;
+	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
+	bytea	   *arguments;
+	char	   *at;
+	char	   *end;
+
+	if (isnull || form->tgnargs != 5)
+		return NULL;
+	arguments = DatumGetByteaPP(value);
+	at = VARDATA_ANY(arguments);
+	end = at + VARSIZE_ANY_EXHDR(arguments);
+	for (int i = 1; i < form->tgnargs && at != NULL; i++)
+	{
+		at = memchr(at, '\0', end - at);
+		if (at != NULL)
+			at++;
+	}
+	return at == NULL || memchr(at, '\0', end - at) == NULL ? NULL : history_option(at);
+}
+
+/*
  * Reads the three names that a guard's arguments begin with from its row in
  * pg_trigger, where each has a NUL behind it, into memory of the current
  * context; graph and options become NULL.  Returns false if the row is no guard's, or one
  * of a partition, which only follows its parent's.
  *
  * Of the arguments just a slice is read: a lifecycle may be long, and it may
- * be a stranger's.
+ * be a stranger's.  The history, which is behind it, is read of tables in the
+ * namespace alone; InvalidOid: of none.
  */
 static bool
-read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
+read_trigger_row(HeapTuple row, TupleDesc desc, Oid namespace, GuardTrigger *guard)
 {
 	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(row);
 	bool		isnull;
@@ -416,6 +471,8 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 	guard->name = pstrdup(NameStr(form->tgname));
 	guard->graph = NULL;
 	guard->options = NULL;
+	guard->history = OidIsValid(namespace) && get_rel_namespace(form->tgrelid) == namespace ?
+		read_row_history(row, desc) : NULL;
 	return read_names(pstrdup(guard->key_list), &guard->key_columns);
 }
 
@@ -440,7 +497,7 @@ read_guard_names(Oid relid)
 	{
 		GuardTrigger *guard = palloc0(sizeof(GuardTrigger));
 
-		if (read_trigger_row(row, RelationGetDescr(triggers), guard) &&
+		if (read_trigger_row(row, RelationGetDescr(triggers), get_rel_namespace(relid), guard) &&
 			is_guard_of(guard->name, guard->state_column, relation))
 			guards = lappend(guards, guard);
 	}
@@ -451,10 +508,10 @@ read_guard_names(Oid relid)
 
 /*
  * Returns the table of a guard, by its OID, if it is in the namespace and the
- * guard names that ledger (NULL: any, wherever), else InvalidOid.  A shard is none: its table is.
+ * guard names that ledger or history (NULL: any, wherever), else InvalidOid.  A shard is none: its table is.
  */
 static Oid
-table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
+table_naming_record(Relation triggers, Oid trigger, Oid namespace, const char *record)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -469,9 +526,9 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	if (HeapTupleIsValid(row))
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
-			(ledger != NULL &&
-			 (get_rel_namespace(relid) != namespace || strcmp(guard.ledger, ledger) != 0)) ||
+		if (!read_trigger_row(row, RelationGetDescr(triggers), namespace, &guard) ||
+			(record != NULL &&
+			 (get_rel_namespace(relid) != namespace || kind_for_guard(&guard, record) == NULL)) ||
 			!(strcmp(guard.name, GUARD_TRIGGER) == 0 ||
 			  strcmp(guard.name, guard_name(guard.state_column)) == 0))
 			relid = InvalidOid;
@@ -481,13 +538,13 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 }
 
 /*
- * Returns the OIDs of the tables in a namespace whose guards name a ledger, in
- * the current memory context; guard_fate is the OID of the function, on which
+ * Returns the OIDs of the tables in a namespace whose guards name a ledger or a
+ * history, in the current memory context; guard_fate is the OID of the function, on which
  * every guard depends.  It reads the guards of the whole database, so it is for
- * commands on a ledger alone.
+ * commands on a ledger or a history alone.
  */
 List *
-tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
+tables_naming_record(Oid guard_fate, Oid namespace, const char *record)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
@@ -511,7 +568,7 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 
 		MemoryContextSwitchTo(row_context);
 		if (dependency->classid == TriggerRelationId)
-			relid = table_naming_ledger(triggers, dependency->objid, namespace, ledger);
+			relid = table_naming_record(triggers, dependency->objid, namespace, record);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row_context);
 		if (OidIsValid(relid))
@@ -526,16 +583,16 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 
 /*
  * Returns the OIDs of all tables with guards, in the current memory context; see
- * tables_naming_ledger.
+ * tables_naming_record.
  */
 List *
 tables_with_guards(Oid guard_fate)
 {
-	return tables_naming_ledger(guard_fate, InvalidOid, NULL);
+	return tables_naming_record(guard_fate, InvalidOid, NULL);
 }
 
 /*
- * Returns the name of the table that a ledger was created for, in the current
+ * Returns the name of the table that a ledger or a history was created for, in the current
  * memory context, where its own name does not say it: the arguments of its trigger then
  * do.  NULL if they say nothing.  *state_column is that of a lifecycle that is not the
  * table's first, else NULL.

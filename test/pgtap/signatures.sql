@@ -28,11 +28,12 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,name}', 'setof record', 'volatile', true),
     ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false),
+    ('forget_actor', '{regclass,text,text,name}', 'bigint', 'volatile', false),
     ('governed_tables', '{}', 'setof record', 'stable', true),
     ('row_key', '{anyelement}', 'text', 'stable', false),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 23);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 24);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -57,7 +58,8 @@ FROM (VALUES
     ('try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name)', 'relation regclass, key anycompatible, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT outcome text, OUT current_state text'),
     ('compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name)', 'subject anyelement, keys anycompatiblearray, expected_state text, new_state text, changes jsonb DEFAULT NULL::jsonb, reason text DEFAULT NULL::text, state_column name DEFAULT NULL::name, OUT key text, OUT outcome text, OUT current_state text'),
     ('verify_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name, OUT key text, OUT problem text'),
-    ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name')
+    ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
+    ('forget_actor(regclass, text, text, name)', 'relation regclass, actor text, pseudonym text, state_column name DEFAULT NULL::name')
 ) v (function, arguments);
 SELECT is(pg_get_function_result('assign_fates(uuid[], text, text, text)'::regprocedure),
           'TABLE(submission_id uuid, outcome text, current_state text)');
