@@ -109,6 +109,12 @@ CREATE FUNCTION fates_since(relation regclass, token text DEFAULT NULL, at_most 
 COMMENT ON FUNCTION fates_since(regclass, text, bigint, name) IS
 'The fates of a governed table that come after a token, which is the next_token of the last row that was read before; null begins with the first. It ends before the oldest transaction that is running: so nothing is skipped and nothing returned twice, in whatever order transactions commit. at_most: how many. Errors: 22023 for an invalid token, one of another cluster, a negative at_most, or a state_column that is not governed, or none where there are several lifecycles, 55000 if the relation is not governed, or its ledger has fates of another cluster''s transactions, 0A000 for a distributed table and for a ledger that a subscription writes, 42501 without SELECT on the ledger, 42809 for a partition, 42P01 if the ledger is gone, 22004 for null.';
 
+CREATE FUNCTION forget_actor(relation regclass, actor text, pseudonym text, state_column name DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION forget_actor(regclass, text, text, name) IS
+'Replaces the name of an actor in the ledgers and histories of a table, or in those of state_column, as they are committed when it is called: assigned_by and moved_by, and nothing else; returns in how many rows. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, or a BEFORE UPDATE trigger could change more, 22023 for names that are empty or cannot be recorded, and for a state_column that is not governed, 42809 for a partition, 42P01 if the ledger or history is gone, 42501 if the caller does not own the table or one of them has another owner, 0A000 if it is distributed, 22004 for null.';
+
 CREATE FUNCTION row_key(subject anyelement) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
@@ -133,7 +139,7 @@ CREATE FUNCTION governed_tables(OUT relation regclass, OUT state_column name, OU
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
 
 COMMENT ON FUNCTION governed_tables() IS
-'Each lifecycle of the database, of tables on which the caller has any right, with the problems that verify_fates tells without reading rows; none: {}. It reads catalogs alone and waits for nobody. history is null.';
+'Each lifecycle of the database, of tables on which the caller has any right, with the problems that verify_fates tells without reading rows; none: {}. It reads catalogs alone and waits for nobody.';
 
 CREATE FUNCTION petition_cas_version() RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;

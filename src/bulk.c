@@ -214,8 +214,8 @@ update_items(Bulk *bulk)
 }
 
 /*
- * Swaps all rows that are the target and marks those that it swapped.  Their
- * fates are recorded: together, if that makes no difference to anybody.
+ * Swaps all rows that are the target and marks those that it swapped.  Where that is
+ * recorded, it is together, if that makes no difference to anybody.
  */
 static void
 swap_items(Bulk *bulk)
@@ -225,7 +225,8 @@ swap_items(Bulk *bulk)
 	int			level = begin_record(swap);
 	FateBatch	batch;
 
-	if (!swap->is_fate || !is_sound(swap->governed, swap->relation) ||
+	if (!is_recorded(swap->governed, swap->is_fate) ||
+		!is_sound(swap->governed, swap->relation) ||
 		!begin_batch(&batch, swap->governed, swap->relation, &fates, bulk->count))
 	{
 		update_items(bulk);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * columns.c
- *	  The columns of ledgers and histories.
+ *	  Ledgers and histories, and their columns.
  *
  * They are named here alone.  Before them stand the columns of the key.
  *
@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "parser/parse_relation.h"
 
 #include "columns.h"
 
@@ -35,24 +36,38 @@ const RecordColumn history_columns[HISTORY_COLUMNS] = {
 	{"request_id", TEXTOID, false}
 };
 
-static bool
-is_among(const RecordColumn *columns, int count, const char *name)
+const RecordKind ledger_kind = {
+	"ledger", "fates", ledger_columns, LEDGER_COLUMNS, "assigned_by"
+};
+
+const RecordKind history_kind = {
+	"history", "history", history_columns, HISTORY_COLUMNS, "moved_by"
+};
+
+/*
+ * Returns what a table with the triggers of a ledger is: both have them, and only a
+ * history says where a row has gone.
+ */
+const RecordKind *
+record_kind(Relation record)
 {
-	for (int i = 0; i < count; i++)
-	{
-		if (strcmp(columns[i].name, name) == 0)
-			return true;
-	}
-	return false;
+	return attnameAttNum(record, history_columns[HISTORY_TO_STATE].name, false) > InvalidAttrNumber &&
+		attnameAttNum(record, ledger_columns[LEDGER_FATE].name, false) <= InvalidAttrNumber ?
+		&history_kind : &ledger_kind;
 }
 
 /*
- * Returns whether every ledger has a column of that name, apart from the key.
+ * Returns whether every table of that kind has a column of that name, apart from the key.
  */
 bool
-is_ledger_column(const char *column)
+is_record_column(const RecordKind *kind, const char *column)
 {
-	return is_among(ledger_columns, LEDGER_COLUMNS, column);
+	for (int i = 0; i < kind->ncolumns; i++)
+	{
+		if (strcmp(kind->columns[i].name, column) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -62,7 +77,7 @@ is_ledger_column(const char *column)
 char *
 record_key_name(const char *column)
 {
-	return is_ledger_column(column) || is_among(history_columns, HISTORY_COLUMNS, column) ?
+	return is_record_column(&ledger_kind, column) || is_record_column(&history_kind, column) ?
 		makeObjectName(column, NULL, "key") : pstrdup(column);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * columns.h
- *	  The columns of ledgers and histories.
+ *	  Ledgers and histories, and their columns.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "utils/rel.h"
 
 /* A column of a ledger or a history, apart from the key */
 typedef struct RecordColumn
@@ -51,7 +52,25 @@ typedef enum HistoryColumn
 extern const RecordColumn ledger_columns[LEDGER_COLUMNS];
 extern const RecordColumn history_columns[HISTORY_COLUMNS];
 
-extern bool is_ledger_column(const char *column);
+/*
+ * What a table of records is: a ledger, which has one row a key, or a history, which has
+ * any number.  Both are append-only, belong to one lifecycle of one table, and are called
+ * by what they are and by a label at the end of their name.
+ */
+typedef struct RecordKind
+{
+	const char *name;
+	const char *label;
+	const RecordColumn *columns;
+	int			ncolumns;
+	const char *actor_column;	/* who did it */
+} RecordKind;
+
+extern const RecordKind ledger_kind;
+extern const RecordKind history_kind;
+
+extern const RecordKind *record_kind(Relation record);
+extern bool is_record_column(const RecordKind *kind, const char *column);
 extern char *record_key_name(const char *column);
 extern List *record_key_names(const List *columns);
 

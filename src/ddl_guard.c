@@ -109,11 +109,12 @@ typedef struct KnownColumn
 	int32		typmod;
 } KnownColumn;
 
-/* A guard of a table, and the ledger that it names, if there is one */
+/* A guard of a table, and the ledger and history that it names, if they are there */
 typedef struct KnownGuard
 {
 	GuardTrigger *guard;
 	Oid			ledger;
+	Oid			history;
 	List	   *columns;		/* KnownColumns */
 } KnownGuard;
 
@@ -297,14 +298,14 @@ may_concern_us(Oid relid)
  */
 
 /*
- * Returns the governed tables whose guards name a ledger, whoever has them.
+ * Returns the governed tables whose guards name a ledger or history, whoever has them.
  */
 static List *
 tables_naming(Relation ledger, const Event *event)
 {
 	const char *schema = get_namespace_name(get_func_namespace(event->function));
 
-	return tables_naming_ledger(own_function(schema, "guard_fate"), RelationGetNamespace(ledger),
+	return tables_naming_record(own_function(schema, "guard_fate"), RelationGetNamespace(ledger),
 								RelationGetRelationName(ledger));
 }
 
@@ -398,7 +399,19 @@ judged_columns(const GuardTrigger *guard)
 }
 
 /*
- * Returns the guards of a table, and the ledgers that they name.
+ * Returns the OID of the ledger or history that a guard of a relation names; InvalidOid
+ * if it is not there, or there is to be none.
+ */
+static Oid
+known_record(Relation relation, const GuardTrigger *guard, const RecordKind *kind)
+{
+	const char *name = record_of_guard(guard, kind);
+
+	return name == NULL ? InvalidOid : get_relname_relid(name, RelationGetNamespace(relation));
+}
+
+/*
+ * Returns the guards of a table, and the ledgers and histories that they name.
  */
 static List *
 known_guards(Relation relation)
@@ -412,7 +425,8 @@ known_guards(Relation relation)
 		ListCell   *name;
 
 		guard->guard = lfirst(cell);
-		guard->ledger = get_relname_relid(guard->guard->ledger, RelationGetNamespace(relation));
+		guard->ledger = known_record(relation, guard->guard, &ledger_kind);
+		guard->history = known_record(relation, guard->guard, &history_kind);
 		foreach(name, judged_columns(guard->guard))
 		{
 			KnownColumn *column = palloc(sizeof(KnownColumn));
@@ -863,14 +877,15 @@ was_there(const Before *before, const Problem *problem)
 }
 
 /*
- * Gives a ledger to the new owner of its table, as the server does it with a
- * sequence that a table owns.  Only a ledger that had the table's former owner,
+ * Gives a ledger or history to the new owner of its table, as the server does it with a
+ * sequence that a table owns.  Only one that had the table's former owner,
  * and that no other table uses, goes along: a guard may name anything.  And only
  * one on which nobody has put code, which would run as the new owner from now on
  * without his knowing: for another one, raises PF006.
  */
 static void
-let_ledger_follow(Relation relation, const Before *before, Oid ledger_oid, const Event *event)
+let_ledger_follow(Relation relation, const Before *before, const GuardTrigger *guard,
+				  const RecordKind *kind, Oid ledger_oid, const Event *event)
 {
 	Oid			owner = relation->rd_rel->relowner;
 	Relation	ledger;
@@ -882,7 +897,11 @@ let_ledger_follow(Relation relation, const Before *before, Oid ledger_oid, const
 		return;
 	follows = ledger->rd_rel->relkind == RELKIND_RELATION && is_ledger(ledger) &&
 		tables_using(ledger, RelationGetRelid(relation), event) == NIL;
-	if (follows && has_user_code(ledger))
+	if (follows && has_user_code(kind, ledger, guard->key_columns) && kind == &history_kind)
+		report_protected_relation(ledger,
+								  "cannot give history \"%s\", which runs code of its own, to the new owner of its table",
+								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
+	if (follows && has_user_code(kind, ledger, guard->key_columns))
 		report_protected_relation(ledger,
 								  "cannot give ledger \"%s\", which runs code of its own, to the new owner of its table",
 								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
@@ -894,34 +913,25 @@ let_ledger_follow(Relation relation, const Before *before, Oid ledger_oid, const
 }
 
 /*
- * Judges a guard that has been created: raises 42501 if it names a ledger that
- * belongs to another role, whom it could only hinder, and PF006 if it names one
- * that another table uses, or the ledger or the state column of another guard.
+ * Judges what a guard that has been created names as its ledger or history: raises 42501
+ * if that belongs to another role, whom it could only hinder, and PF006 if another table
+ * uses it.
  */
 static void
-check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
+check_new_record(Relation relation, const KnownGuard *guard, const RecordKind *kind,
+				 const Event *event)
 {
+	Oid			record = kind == &ledger_kind ? guard->ledger : guard->history;
 	Relation	ledger;
 	bool		is_on_shard;
 	List	   *users = NIL;
 	ListCell   *cell;
 
-	foreach(cell, read_guards(relation))
-	{
-		const GuardTrigger *other = lfirst(cell);
-
-		if (strcmp(other->name, guard->guard->name) != 0 &&
-			(strcmp(other->state_column, guard->guard->state_column) == 0 ||
-			 strcmp(other->ledger, guard->guard->ledger) == 0))
-			report_protected_relation(relation,
-									  "cannot give a state column or a ledger of relation \"%s\" a second guard",
-									  "Call govern, which creates a guard and a ledger for another state column.");
-	}
-	if (!OidIsValid(guard->ledger))
+	if (!OidIsValid(record))
 		return;
-	(void) ledger_owner(guard->ledger, guard->guard->ledger, RelationGetRelid(relation),
-						RelationGetRelationName(relation));
-	if ((ledger = look_at_relation(guard->ledger)) == NULL)
+	(void) ledger_owner(kind, record, record_of_guard(guard->guard, kind),
+						RelationGetRelid(relation), RelationGetRelationName(relation));
+	if ((ledger = look_at_relation(record)) == NULL)
 		return;
 	is_on_shard = shard_suffix(guard->guard->name) != NULL;
 	/* in a restore it is none yet, and no guard need be looked for */
@@ -932,13 +942,43 @@ check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
 		const char *user = get_rel_name(lfirst_oid(cell));
 
 		/* a shard has the ledger of its table */
-		if (user != NULL &&
-			!(is_on_shard && is_name_or_on_shard(RelationGetRelationName(relation), user)))
+		if (user == NULL ||
+			(is_on_shard && is_name_or_on_shard(RelationGetRelationName(relation), user)))
+			continue;
+		if (kind == &history_kind)
 			report_protected_relation(relation,
-									  "cannot give relation \"%s\" the ledger of another one",
-									  "Call govern, which creates a ledger for it.");
+									  "cannot give relation \"%s\" the history of another one",
+									  "Call govern, which creates a history for it.");
+		report_protected_relation(relation,
+								  "cannot give relation \"%s\" the ledger of another one",
+								  "Call govern, which creates a ledger for it.");
 	}
 	RelationClose(ledger);
+}
+
+/*
+ * Judges a guard that has been created: see check_new_record; and raises PF006 if it is
+ * for the state column, the ledger or the history of another guard.
+ */
+static void
+check_new_guard(Relation relation, const KnownGuard *guard, const Event *event)
+{
+	ListCell   *cell;
+
+	foreach(cell, read_guards(relation))
+	{
+		const GuardTrigger *other = lfirst(cell);
+
+		if (strcmp(other->name, guard->guard->name) != 0 &&
+			(strcmp(other->state_column, guard->guard->state_column) == 0 ||
+			 kind_for_guard(other, guard->guard->ledger) != NULL ||
+			 (guard->guard->history != NULL && kind_for_guard(other, guard->guard->history) != NULL)))
+			report_protected_relation(relation,
+									  "cannot give a state column or a ledger of relation \"%s\" a second guard",
+									  "Call govern, which creates a guard and a ledger for another state column.");
+	}
+	check_new_record(relation, guard, &ledger_kind, event);
+	check_new_record(relation, guard, &history_kind, event);
 }
 
 /*
@@ -1031,7 +1071,13 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 				report_protected_relation(relation,
 										  "cannot give governed relation \"%s\" another ledger",
 										  UNGOVERN_HINT);
-			let_ledger_follow(relation, before, former->ledger, event);
+			if (OidIsValid(former->history) && OidIsValid(guard->history) &&
+				guard->history != former->history)
+				report_protected_relation(relation,
+										  "cannot give governed relation \"%s\" another history",
+										  UNGOVERN_HINT);
+			let_ledger_follow(relation, before, guard->guard, &ledger_kind, former->ledger, event);
+			let_ledger_follow(relation, before, guard->guard, &history_kind, former->history, event);
 		}
 	}
 	check_problems(relation, before, touched_oids, creates_trigger, event);
@@ -1186,11 +1232,16 @@ check_columns(Relation relation, Oid altered, const Event *event)
 									  "cannot alter the type of a key, state or evidence column of governed relation \"%s\"",
 									  UNGOVERN_HINT);
 	}
-	if (!has_guard(relation) && is_ledger(relation) &&
-		tables_using(relation, InvalidOid, event) != NIL)
+	if (has_guard(relation) || !is_ledger(relation) ||
+		tables_using(relation, InvalidOid, event) == NIL)
+		return;
+	if (record_kind(relation) == &history_kind)
 		report_protected_relation(relation,
-								  "cannot alter the type of a column of ledger \"%s\"",
+								  "cannot alter the type of a column of history \"%s\"",
 								  UNGOVERN_HINT);
+	report_protected_relation(relation,
+							  "cannot alter the type of a column of ledger \"%s\"",
+							  UNGOVERN_HINT);
 }
 
 /*
@@ -1506,6 +1557,12 @@ check_lost_trigger(const char *schema, const char *table, const char *trigger, c
 								  "Call ungovern.");
 	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
 		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
+		tables_using(relation, InvalidOid, event) != NIL && record_kind(relation) == &history_kind)
+		report_protected_relation(relation,
+								  "cannot drop the trigger that guards history \"%s\"",
+								  "It stays while a table uses the history.");
+	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
+		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
 		tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
@@ -1533,6 +1590,23 @@ is_unsound_bystander(Relation relation, const Event *event)
 	unsound = was_unsound_anyway(problems_for_ddl(root, NIL, NULL));
 	RelationClose(root);
 	return unsound;
+}
+
+/*
+ * Refuses the drop of a column of a ledger or history that the guard of a table names as
+ * that.
+ */
+static void
+check_lost_record_column(Relation record, const GuardTrigger *guard, const char *column)
+{
+	const RecordKind *kind = kind_for_guard(guard, RelationGetRelationName(record));
+
+	if (kind == NULL || !(is_record_column(kind, column) ||
+						  has_name(record_key_names(guard->key_columns), column)))
+		return;
+	if (kind == &history_kind)
+		report_protected_relation(record, "cannot drop a column of history \"%s\"", UNGOVERN_HINT);
+	report_protected_relation(record, "cannot drop a column of ledger \"%s\"", UNGOVERN_HINT);
 }
 
 /*
@@ -1565,14 +1639,10 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 			users = tables_using(relation, InvalidOid, event);
 		foreach(cell, users)
 		{
-			List	   *guards = read_guard_names(lfirst_oid(cell));
+			ListCell   *guard;
 
-			if (is_ledger_column(column) ||
-				(guards != NIL &&
-				 has_name(record_key_names(((GuardTrigger *) linitial(guards))->key_columns), column)))
-				report_protected_relation(relation,
-										  "cannot drop a column of ledger \"%s\"",
-										  UNGOVERN_HINT);
+			foreach(guard, read_guard_names(lfirst_oid(cell)))
+				check_lost_record_column(relation, lfirst(guard), column);
 		}
 	}
 	relation_close(relation, AccessShareLock);

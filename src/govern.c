@@ -167,25 +167,25 @@ hold_column_type(Relation relation, const char *column)
 }
 
 /* ----------------------------------------------------------------------
- * Its ledger
+ * Its ledger and history
  * ----------------------------------------------------------------------
  */
 
 /*
  * Does the guard of another table, or of another lifecycle of this one, write into the
- * ledger of that name in the relation's schema?  That of another owner does not count: it could not.
+ * ledger or history of that name in the relation's schema?  That of another owner does not count: it could not.
  */
 static bool
-is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
+is_used_by_other(Relation relation, const char *record, Oid guard_fate)
 {
 	ListCell   *cell;
 
 	foreach(cell, read_guards(relation))
 	{
-		if (strcmp(((GuardTrigger *) lfirst(cell))->ledger, ledger) == 0)
+		if (kind_for_guard(lfirst(cell), record) != NULL)
 			return true;
 	}
-	foreach(cell, tables_naming_ledger(guard_fate, RelationGetNamespace(relation), ledger))
+	foreach(cell, tables_naming_record(guard_fate, RelationGetNamespace(relation), record))
 	{
 		if (lfirst_oid(cell) != RelationGetRelid(relation) &&
 			relation_owner(lfirst_oid(cell)) == relation->rd_rel->relowner)
@@ -195,60 +195,61 @@ is_used_by_other(Relation relation, const char *ledger, Oid guard_fate)
 }
 
 /*
- * Raises 55000 for an existing relation that cannot be the ledger of a table.
+ * Raises 55000 for an existing relation that cannot be the ledger, or the history, of a
+ * table.  Without a hint, it tells how to have another one.
  */
 pg_noreturn static void
-refuse_ledger(const char *ledger, Relation relation, const char *why, const char *hint)
+refuse_record(const RecordKind *kind, const char *record, Relation relation, const char *why,
+			  const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("relation \"%s\" cannot be the ledger of relation \"%s\": %s",
-					ledger, RelationGetRelationName(relation), why),
-			 errhint("%s", hint)));
+			 errmsg("relation \"%s\" cannot be the %s of relation \"%s\": %s",
+					record, kind->name, RelationGetRelationName(relation), why),
+			 hint != NULL ? errhint("%s", hint) :
+			 errhint("The %s has to have this name. Rename the relation that has it now, or the table to govern.",
+					 kind->name)));
 }
 
-#define TAKEN_HINT \
-	"The ledger has to have this name. Rename the relation that has it now, or the table to govern."
-
 /*
- * Raises 55000 unless an existing relation can be taken over as the ledger of a
- * table whose name says that it is.  That its triggers are gone, as they are
+ * Raises 55000 unless an existing relation can be taken over as the ledger, or the
+ * history, of a table whose name says that it is.  That its triggers are gone, as they are
  * after DROP EXTENSION CASCADE, does not matter: govern creates them.
  */
 static void
-check_existing_ledger(Oid existing, const char *name, Relation relation, List *key_columns,
-					  Oid guard_fate)
+check_existing_record(const RecordKind *kind, Oid existing, const char *name, Relation relation,
+					  List *key_columns, Oid guard_fate)
 {
 	Relation	ledger;
 	List	   *problems;
 
 	if (get_rel_relkind(existing) != RELKIND_RELATION)
-		refuse_ledger(name, relation,
-					  psprintf("ledger \"%s\" is not an ordinary table", name), TAKEN_HINT);
+		refuse_record(kind, name, relation,
+					  psprintf("%s \"%s\" is not an ordinary table", kind->name, name), NULL);
 	if (!is_own_table(existing, relation))
-		refuse_ledger(name, relation,
-					  psprintf("ledger \"%s\" belongs to another role than the table", name),
-					  TAKEN_HINT);
+		refuse_record(kind, name, relation,
+					  psprintf("%s \"%s\" belongs to another role than the table", kind->name, name),
+					  NULL);
 	ledger = open_relation(existing, ShareRowExclusiveLock);
 	if (is_used_by_other(relation, name, guard_fate))
-		refuse_ledger(name, relation, "another table uses it",
+		refuse_record(kind, name, relation, "another table uses it",
 					  "Rename the table that is to be governed, or ungovern the other one.");
-	problems = ledger_problems(ledger, relation, key_columns);
+	problems = record_problems(kind, ledger, relation, key_columns);
 	if (problems != NIL)
 	{
 		const Problem *problem = linitial(problems);
 
-		refuse_ledger(name, relation, problem->text,
+		refuse_record(kind, name, relation, problem->text,
 					  problem->hint != NULL ? problem->hint :
 					  is_ledger(ledger) ? "Repair it; or rename it, if it is not this table's, and a new one is begun." :
-					  TAKEN_HINT);
+					  NULL);
 	}
 	check_no_events(ledger);
 	relation_close(ledger, NoLock);
 }
 
 /*
- * Returns whose ledger an existing relation says that it is, as ledger_subject does;
+ * Returns whose ledger or history an existing relation says that it is, as ledger_subject does;
  * NULL if it is none.
  */
 static char *
@@ -262,7 +263,7 @@ existing_subject(Oid existing, char **state_column)
 }
 
 /*
- * Is an existing relation a ledger that was created for a table of that name, and for
+ * Is an existing relation a ledger or history that was created for a table of that name, and for
  * that state column (NULL: for the first lifecycle)?
  */
 static bool
@@ -280,19 +281,19 @@ is_ledger_of(Oid existing, Relation relation, const char *state_column)
 }
 
 /*
- * Raises 55000 for a ledger, by whose name it is a table's, but which says that it is
- * another one's.
+ * Raises 55000 for a ledger or history, by whose name it is a table's, but which says that
+ * it is another one's.
  */
 static void
-check_not_anothers(Oid existing, const char *name, Relation relation)
+check_not_anothers(const RecordKind *kind, Oid existing, const char *name, Relation relation)
 {
 	char	   *column;
 	char	   *subject = existing_subject(existing, &column);
 
 	if (subject != NULL &&
 		(column != NULL || strcmp(subject, RelationGetRelationName(relation)) != 0))
-		refuse_ledger(name, relation,
-					  psprintf("it is the ledger of relation \"%s\"", subject), TAKEN_HINT);
+		refuse_record(kind, name, relation,
+					  psprintf("it is the %s of relation \"%s\"", kind->name, subject), NULL);
 }
 
 /*
@@ -304,37 +305,47 @@ static void
 check_was_first(Relation relation, const char *state_column)
 {
 	const char *table = RelationGetRelationName(relation);
-	char	   *name = makeObjectName(table, state_column, "fates");
+	char	   *name = makeObjectName(table, state_column, ledger_kind.label);
 	Oid			former = get_relname_relid(name, RelationGetNamespace(relation));
 
 	if (OidIsValid(former) && is_ledger_of(former, relation, state_column))
-		refuse_ledger(makeObjectName(table, NULL, "fates"), relation,
+		refuse_record(&ledger_kind, makeObjectName(table, NULL, ledger_kind.label), relation,
 					  psprintf("state column \"%s\" has the ledger \"%s\"", state_column, name),
 					  "Govern first the state column whose lifecycle was the first.");
 }
 
 /*
+ * Returns whether the triggers of a ledger or history have to say whose it is: its name
+ * does not, if it was shortened, or if it is of another lifecycle than the first.
+ */
+static bool
+must_say_whose(const RecordKind *kind, Relation relation, const GuardTrigger *guard)
+{
+	return strcmp(guard->name, GUARD_TRIGGER) != 0 ||
+		strlen(RelationGetRelationName(relation)) + 1 + strlen(kind->label) >= NAMEDATALEN;
+}
+
+/*
  * Returns the name of the ledger of a table's lifecycle, <table>_fates or, of another
  * one than the first, <table>_<state column>_fates, and whether it is there already, to
- * be taken over.  A name that is too long is shortened as the server does it for
- * constraints, with a number where another relation has the name; then, and for all but
- * the first lifecycle, the ledger's trigger says whose it is (*says_whose), and one that
- * does not say so is another's.
+ * be taken over; or of its history, likewise.  A name that is too long is shortened as
+ * the server does it for constraints, with a number where another relation has the name;
+ * then, and for all but the first lifecycle, the trigger there says whose it is, and one
+ * that does not say so is another's.
  */
 static char *
-choose_ledger(Relation relation, const GuardTrigger *guard, Oid guard_fate, bool *exists,
-			  bool *says_whose)
+choose_record(const RecordKind *kind, Relation relation, const GuardTrigger *guard,
+			  Oid guard_fate, bool *exists)
 {
 	const char *table = RelationGetRelationName(relation);
 	bool		is_first = strcmp(guard->name, GUARD_TRIGGER) == 0;
 	const char *column = is_first ? NULL : guard->state_column;
 
-	if (is_first)
-		check_was_first(relation, guard->state_column);
-	*says_whose = !is_first || strlen(table) + strlen("_fates") >= NAMEDATALEN;
+	bool		says_whose = must_say_whose(kind, relation, guard);
+
 	for (int number = 0;; number++)
 	{
-		const char *label = number == 0 ? "fates" : psprintf("fates%d", number);
+		const char *label = number == 0 ? kind->label : psprintf("%s%d", kind->label, number);
 		char	   *name = makeObjectName(table, column, label);
 		Oid			existing = get_relname_relid(name, RelationGetNamespace(relation));
 
@@ -342,13 +353,13 @@ choose_ledger(Relation relation, const GuardTrigger *guard, Oid guard_fate, bool
 		*exists = OidIsValid(existing);
 		if (!*exists)
 			return name;
-		if (*says_whose &&
+		if (says_whose &&
 			(!is_ledger_of(existing, relation, column) ||
 			 is_used_by_other(relation, name, guard_fate)))
 			continue;
-		check_existing_ledger(existing, name, relation, guard->key_columns, guard_fate);
-		if (!*says_whose)
-			check_not_anothers(existing, name, relation);
+		check_existing_record(kind, existing, name, relation, guard->key_columns, guard_fate);
+		if (!says_whose)
+			check_not_anothers(kind, existing, name, relation);
 		return name;
 	}
 }
@@ -440,8 +451,8 @@ create_guard(Oid relid, const char *schema, const GuardTrigger *guard)
 }
 
 /*
- * Creates or replaces the triggers of a ledger; whose is what it says of whose ledger it
- * is, arguments in SQL, or "".
+ * Creates or replaces the triggers of a ledger or history; whose is what it says of whose
+ * it is, arguments in SQL, or "".
  */
 static void
 create_ledger_guards(Oid ledger, const char *schema, const char *whose)
@@ -591,24 +602,24 @@ take_over_partition(Relation partition)
 }
 
 /*
- * Raises 55000 for a table that is distributed already and has no distributed ledger:
- * one that govern begins here would be out of its shards' reach.
+ * Raises 55000 for a table that is distributed already and has no distributed ledger, or
+ * history, of that name: one that govern begins here would be out of its shards' reach.
  */
 static void
-check_ledger_distributed(Relation relation, const char *ledger)
+check_record_distributed(const RecordKind *kind, Relation relation, const char *name)
 {
 	if (is_distributed(RelationGetRelid(relation)) &&
-		!is_distributed(get_relname_relid(ledger, RelationGetNamespace(relation))))
+		!is_distributed(get_relname_relid(name, RelationGetNamespace(relation))))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("distributed relation \"%s\" has no distributed ledger",
-						RelationGetRelationName(relation)),
+				 errmsg("distributed relation \"%s\" has no distributed %s",
+						RelationGetRelationName(relation), kind->name),
 				 errhint("Create \"%s\" and distribute it first, colocated with the table: docs/citus.md has the statements. Or undistribute the table, govern it, and distribute both.",
-						 ledger)));
+						 name)));
 }
 
 /*
- * Returns the trigger's arguments in SQL by which a ledger says whose it is.
+ * Returns the trigger's arguments in SQL by which a ledger or history says whose it is.
  */
 static char *
 whose_ledger(Relation relation, const GuardTrigger *guard)
@@ -644,13 +655,29 @@ check_names_free(Relation relation, const char *guard)
 }
 
 /*
+ * Creates the ledger or history of a table, as its guard says, unless it is there, and
+ * its triggers; connected to SPI.
+ */
+static void
+set_up_record(const RecordKind *kind, Relation relation, const GuardTrigger *guard,
+			  bool exists, const char *schema)
+{
+	const char *whose = must_say_whose(kind, relation, guard) ? whose_ledger(relation, guard) : "";
+
+	if (!exists)
+		create_record(relation, guard, kind);
+	create_ledger_guards(get_relname_relid(record_of_guard(guard, kind), RelationGetNamespace(relation)),
+						 schema, whose);
+}
+
+/*
  * Governs a table that the caller owns, with our functions in that schema, by key_column
- * (NULL: the primary key); returns its ledger.  Holds a lock that keeps writers out until
- * the transaction ends.
+ * (NULL: the primary key), and with a history or not, whose name govern finds; returns its
+ * ledger.  Holds a lock that keeps writers out until the transaction ends.
  */
 Oid
 govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
-				const char *state_column, const Options *options)
+				const char *state_column, const Options *options, bool history)
 {
 	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
 	Oid			namespace = RelationGetNamespace(relation);
@@ -658,16 +685,16 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 	GuardTrigger wanted = {.state_column = pstrdup(state_column)};
 	List	   *guards = read_guards(relation);
 	Lifecycle  *lifecycle = lifecycle_parse(graph);
-	const char *whose = "";
+	Options		written = *options;
+	Oid			guard_fate = own_function(schema, "guard_fate");
 	Oid			ledger;
 	Governed   *governed;
 	bool		exists;
-	bool		says_whose;
+	bool		history_exists = false;
 	ListCell   *cell;
 
 	check_no_shard(relation);
 	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
-	wanted.options = write_options(options);
 	wanted.name = find_trigger(relation, GUARD_TRIGGER) == NULL ? GUARD_TRIGGER : guard_name(state_column);
 	if (key_column != NULL)
 		wanted.key_columns = list_make1(pstrdup(key_column));
@@ -684,22 +711,31 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 	foreach(cell, wanted.key_columns)
 		hold_column_type(relation, lfirst(cell));
 	hold_column_type(relation, state_column);
+	foreach(cell, options->evidence)
+		hold_column_type(relation, lfirst(cell));
+	wanted.options = write_options(options);
 	refuse_problems(table_problems(relation, &wanted), relation);
 	check_no_events(relation);
 
-	wanted.ledger = choose_ledger(relation, &wanted, own_function(schema, "guard_fate"), &exists,
-								  &says_whose);
-	check_ledger_distributed(relation, wanted.ledger);
+	if (strcmp(wanted.name, GUARD_TRIGGER) == 0)
+		check_was_first(relation, state_column);
+	wanted.ledger = choose_record(&ledger_kind, relation, &wanted, guard_fate, &exists);
+	check_record_distributed(&ledger_kind, relation, wanted.ledger);
+	if (history)
+	{
+		wanted.history = choose_record(&history_kind, relation, &wanted, guard_fate, &history_exists);
+		check_record_distributed(&history_kind, relation, wanted.history);
+	}
+	written.history = wanted.history;
+	wanted.options = write_options(&written);
 	SPI_connect();
-	if (!exists)
-		create_ledger(relation, &wanted);
+	set_up_record(&ledger_kind, relation, &wanted, exists, schema);
+	if (history)
+		set_up_record(&history_kind, relation, &wanted, history_exists, schema);
 	ledger = get_relname_relid(wanted.ledger, namespace);
-	if (says_whose)
-		whose = whose_ledger(relation, &wanted);
 	/* ALTER TABLE refuses to work on a table that is open */
 	relation_close(relation, NoLock);
 
-	create_ledger_guards(ledger, schema, whose);
 	create_guard(relid, schema, &wanted);
 	create_trigger(relid, TRUNCATE_TRIGGER, "AFTER TRUNCATE", "STATEMENT", schema,
 				   "guard_truncate()");
@@ -774,23 +810,22 @@ govern(PG_FUNCTION_ARGS)
 	options.evidence = names_argument(fcinfo, 5, "evidence",
 									  "Name the columns that a decision rests on; null is none.");
 	options.keep_rows = PG_GETARG_BOOL(6);
-	options.history = PG_GETARG_BOOL(7);
 	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
 								  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),
-								  &options));
+								  &options, PG_GETARG_BOOL(7)));
 }
 
 /*
- * Tells whoever ungoverns a table that was renamed that its ledger has not the
- * name by which govern would find it: a new one would be begun.
+ * Tells whoever ungoverns a table that was renamed that its ledger, or history, has not
+ * the name by which govern would find it: a new one would be begun.
  */
 static void
-notice_other_name(Oid relid, const GuardTrigger *guard)
+notice_other_name(const RecordKind *kind, Oid relid, const GuardTrigger *guard)
 {
 	Relation	relation = table_open(relid, NoLock);
 	const char *column = strcmp(guard->name, GUARD_TRIGGER) == 0 ? NULL : guard->state_column;
-	const char *ledger = guard->ledger;
-	char	   *name = makeObjectName(RelationGetRelationName(relation), column, "fates");
+	const char *ledger = record_of_guard(guard, kind);
+	char	   *name = makeObjectName(RelationGetRelationName(relation), column, kind->label);
 	Oid			existing = get_relname_relid(ledger, RelationGetNamespace(relation));
 	bool		found;
 
@@ -799,10 +834,10 @@ notice_other_name(Oid relid, const GuardTrigger *guard)
 	table_close(relation, NoLock);
 	if (!found)
 		ereport(NOTICE,
-				(errmsg("ledger \"%s\" keeps its name, although relation \"%s\" has another one by now",
-						ledger, get_rel_name(relid)),
-				 errhint("To govern the relation again with this ledger, rename it to \"%s\" first.",
-						 name)));
+				(errmsg("%s \"%s\" keeps its name, although relation \"%s\" has another one by now",
+						kind->name, ledger, get_rel_name(relid)),
+				 errhint("To govern the relation again with this %s, rename it to \"%s\" first.",
+						 kind->name, name)));
 }
 
 /*
@@ -839,7 +874,9 @@ ungovern(PG_FUNCTION_ARGS)
 		execute_ddl_anywhere(psprintf("DROP TRIGGER IF EXISTS %s ON %s", TRUNCATE_TRIGGER, table));
 	SPI_finish();
 	if (guard != NULL)
-		notice_other_name(PG_GETARG_OID(0), guard);
+		notice_other_name(&ledger_kind, PG_GETARG_OID(0), guard);
+	if (guard != NULL && guard->history != NULL)
+		notice_other_name(&history_kind, PG_GETARG_OID(0), guard);
 
 	become_caller_again(caller);
 	PG_RETURN_VOID();

@@ -16,7 +16,7 @@
 #include "options.h"
 
 extern Oid	govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
-							const char *state_column, const Options *options);
+							const char *state_column, const Options *options, bool history);
 extern void take_over_partition(Relation partition);
 
 #endif							/* PETITION_CAS_GOVERN_H */

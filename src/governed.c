@@ -516,42 +516,65 @@ relation_owner(Oid relid)
 }
 
 /*
- * Returns the owner of a ledger, under whose name it is written.  Raises 42501
- * unless that is the governed table's owner: anybody may create a trigger on
+ * Returns the owner of a ledger or history, under whose name it is written.  Raises
+ * 42501 unless that is the governed table's owner: anybody may create a trigger on
  * a table of his own that names somebody else's ledger.  The names are for the
  * error.
  */
 Oid
-ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name)
+ledger_owner(const RecordKind *kind, Oid record, const char *record_name, Oid relid,
+			 const char *relation_name)
 {
-	Oid			owner = relation_owner(ledger);
+	Oid			owner = relation_owner(record);
 
 	if (owner != relation_owner(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("ledger \"%s\" belongs to another role than governed relation \"%s\"",
-						ledger_name, relation_name),
-				 errhint("Give the table and its ledger the same owner.")));
+				 errmsg("%s \"%s\" belongs to another role than governed relation \"%s\"",
+						kind->name, record_name, relation_name),
+				 errhint("Give the table and its %s the same owner.", kind->name)));
 	return owner;
 }
 
 /*
- * Returns the ledger of a governed table: by name, in the schema of the table
+ * Returns a table of records of a governed table: by name, in the schema of the table
  * or of its topmost partitioned table.  If it is not there, returns InvalidOid
  * or raises 42P01.
+ */
+static Oid
+governed_record(const Governed *governed, const RecordKind *kind, const char *name,
+				bool missing_ok)
+{
+	Oid			record = get_relname_relid(name, get_rel_namespace(governed->root));
+
+	if (!OidIsValid(record) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("%s \"%s.%s\" of governed relation \"%s\" does not exist",
+						kind->name, governed->ledger_schema, name, governed->relation),
+				 errhint("A %s stays beside its table, under the name that govern gave it. If it was renamed or moved, undo that; if it was dropped, call ungovern and govern again.",
+						 kind->name)));
+	return record;
+}
+
+/*
+ * Returns the ledger of a governed table, see governed_record.
  */
 Oid
 governed_ledger(const Governed *governed, bool missing_ok)
 {
-	Oid			ledger = get_relname_relid(governed->ledger, get_rel_namespace(governed->root));
+	return governed_record(governed, &ledger_kind, governed->ledger, missing_ok);
+}
 
-	if (!OidIsValid(ledger) && !missing_ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("ledger \"%s.%s\" of governed relation \"%s\" does not exist",
-						governed->ledger_schema, governed->ledger, governed->relation),
-				 errhint("A ledger stays beside its table, under the name that govern gave it. If it was renamed or moved, undo that; if it was dropped, call ungovern and govern again.")));
-	return ledger;
+/*
+ * Returns the history of a governed table, see governed_record; InvalidOid if it is to
+ * have none.
+ */
+Oid
+governed_history(const Governed *governed, bool missing_ok)
+{
+	return governed->options.history == NULL ? InvalidOid :
+		governed_record(governed, &history_kind, governed->options.history, missing_ok);
 }
 
 /*
@@ -607,6 +630,15 @@ ledger_sql(const Governed *governed)
 }
 
 /*
+ * Returns the history, which it has, as a statement names it.
+ */
+const char *
+history_sql(const Governed *governed)
+{
+	return quote_qualified_identifier(governed->ledger_schema, governed->options.history);
+}
+
+/*
  * Returns a name for the relation in a statement that is not one of its
  * columns: "RETURNING name" has to mean the whole row.
  */
@@ -627,7 +659,8 @@ static void
 append_name(StringInfo query, const Governed *governed, const StatementForm *form,
 			const Variant *variant, const char *name)
 {
-	const Key  *key = form->flags & ON_LEDGER ? &governed->ledger_key : &governed->key;
+	const Key  *key = form->flags & (ON_LEDGER | ON_HISTORY) ? &governed->ledger_key : &governed->key;
+	const RecordKind *kind = form->flags & ON_HISTORY ? &history_kind : &ledger_kind;
 
 	if (strcmp(name, "table") == 0)
 		appendStringInfoString(query, table_sql(governed));
@@ -635,14 +668,16 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
 		appendStringInfoString(query, row_alias(governed));
 	else if (strcmp(name, "ledger") == 0)
 		appendStringInfoString(query, ledger_sql(governed));
+	else if (strcmp(name, "history") == 0)
+		appendStringInfoString(query, history_sql(governed));
 	else if (strcmp(name, "columns") == 0)
 	{
-		for (int i = 0; i < LEDGER_COLUMNS; i++)
-			appendStringInfo(query, "%s%s", i > 0 ? ", " : "", ledger_columns[i].name);
+		for (int i = 0; i < kind->ncolumns; i++)
+			appendStringInfo(query, "%s%s", i > 0 ? ", " : "", kind->columns[i].name);
 	}
 	else if (strcmp(name, "values") == 0)
 	{
-		for (int i = 0; i < LEDGER_COLUMNS; i++)
+		for (int i = 0; i < kind->ncolumns; i++)
 			appendStringInfo(query, "%s$%d", i > 0 ? ", " : "", key->ncolumns + i + 1);
 	}
 	else if (strcmp(name, "values of rows") == 0)
@@ -761,6 +796,10 @@ parameter_types(const Governed *governed, const char *parameters, const Variant 
 					types[(*count)++] = *parameter == 'M' && i == LEDGER_EVIDENCE_HASH ?
 						TEXTARRAYOID : ledger_columns[i].type;
 				break;
+			case 'H':
+				for (int i = 0; i < HISTORY_COLUMNS; i++)
+					types[(*count)++] = history_columns[i].type;
+				break;
 			case 's':
 				types[(*count)++] = state_parameter(&governed->state);
 				break;
@@ -847,11 +886,14 @@ execute_form(Governed *governed, Statement *statement, const StatementForm *form
 	int			security;
 	uint64		count;
 
-	statement->relid = form->flags & ON_LEDGER ? ledger : governed->relid;
+	statement->relid = form->flags & (ON_LEDGER | ON_HISTORY) ? ledger : governed->relid;
 	GetUserIdAndSecContext(&user, &security);
 	if (form->flags & (AS_TABLE_OWNER | AS_LEDGER_OWNER))
 		SetUserIdAndSecContext(form->flags & AS_TABLE_OWNER ? relation_owner(governed->relid) :
-							   ledger_owner(ledger, governed->ledger, governed->root,
+							   form->flags & ON_HISTORY ?
+							   ledger_owner(&history_kind, ledger, governed->options.history,
+											governed->root, governed->relation) :
+							   ledger_owner(&ledger_kind, ledger, governed->ledger, governed->root,
 											governed->relation),
 							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	count = execute_kept(statement, values, nulls, snapshot,
@@ -861,8 +903,8 @@ execute_form(Governed *governed, Statement *statement, const StatementForm *form
 }
 
 /*
- * Executes a statement on a governed table or its ledger, which that is; see
- * execute_kept.
+ * Executes a statement on a governed table, or on its ledger or history, which that
+ * is; see execute_kept.
  *
  * What runs as an owner runs as referential integrity does it: the caller needs
  * no rights, and row security hides nothing.  The owner needs the rights that

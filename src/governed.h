@@ -35,6 +35,7 @@
 #define AS_TABLE_OWNER	2
 #define AS_LEDGER_OWNER	4
 #define FIRES_TRIGGERS	8
+#define ON_HISTORY		16
 
 /*
  * A statement on a governed table or its ledger, before names are filled in.
@@ -43,7 +44,8 @@
  *	{table}			the table, as a statement on it names it
  *	{row}			a name for it that is not one of its columns
  *	{ledger}		the ledger
- *	{columns}		its columns, apart from the key
+ *	{history}		the history
+ *	{columns}		the columns, apart from the key, of that which it is about
  *	{values}		and the parameters that they are set to
  *	{values of rows}	the same, where each row has its own evidence
  *	{key names}		the names of the key's columns
@@ -62,7 +64,7 @@
  *
  * The parameters are a letter each: k for a key and K for arrays of keys, which
  * come first, s for a state, L for the columns of a ledger, M for the same of many
- * rows.  The text counts a key as one parameter.
+ * rows, H for those of a history.  The text counts a key as one parameter.
  */
 typedef struct StatementForm
 {
@@ -110,7 +112,7 @@ typedef struct Governed
 	bool		is_partitioned;
 
 	Key			key;
-	Key			ledger_key;		/* the same in the ledger */
+	Key			ledger_key;		/* the same in ledger and history */
 	StateColumn state;
 	Evidence	evidence;
 	bool		readable;		/* are their columns there, and of types that
@@ -128,7 +130,8 @@ typedef struct Governed
 	MemoryContext judgement;
 	bool		judged;			/* false: judge it before the next fate */
 	List	   *problems;		/* texts of those that stop fates */
-	Oid			ledger_oid;		/* which ledger was looked at */
+	Oid			ledger_oid;		/* which ledger was looked at, */
+	Oid			history_oid;	/* and which history */
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
 	bool		before_trigger; /* does one see the ledger's new rows? */
 	Oid		   *watched;		/* relations that this rests on, sorted */
@@ -148,11 +151,14 @@ extern void end_judgement(Governed *governed, uint64 begun, Oid *watched, int nw
 extern List *partition_ancestors(Oid relid);
 extern Oid	topmost_table(Oid relid);
 extern Oid	relation_owner(Oid relid);
-extern Oid	ledger_owner(Oid ledger, const char *ledger_name, Oid relid, const char *relation_name);
+extern Oid	ledger_owner(const RecordKind *kind, Oid record, const char *record_name, Oid relid,
+						 const char *relation_name);
 extern Oid	governed_ledger(const Governed *governed, bool missing_ok);
+extern Oid	governed_history(const Governed *governed, bool missing_ok);
 
 extern const char *table_sql(const Governed *governed);
 extern const char *ledger_sql(const Governed *governed);
+extern const char *history_sql(const Governed *governed);
 extern uint64 governed_execute(Governed *governed, const StatementForm *form, Oid ledger,
 							   Datum *values, const char *nulls, Snapshot snapshot);
 extern uint64 governed_execute_variant(Governed *governed, const StatementForm *form,

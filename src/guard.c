@@ -30,6 +30,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "guard.h"
+#include "history.h"
 #include "identity.h"
 #include "session.h"
 #include "soundness.h"
@@ -165,25 +166,36 @@ tampering_detail(const Governed *governed, Relation relation, const GuardedRow *
  */
 
 /*
- * Raises 55006 while this backend rewrites the table or its ledger, as far as a
- * function can be called then: by a default in ALTER TABLE, or by the expression
+ * Is this backend altering a relation, on which it holds some lock (InvalidOid: none)?
+ */
+static bool
+is_altered(Oid relid)
+{
+	Relation	relation;
+	bool		altered;
+
+	if (!OidIsValid(relid))
+		return false;
+	relation = relation_open(relid, NoLock);
+	altered = CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
+	relation_close(relation, NoLock);
+	return altered;
+}
+
+/*
+ * Raises 55006 while this backend rewrites the table, its ledger or its history, as far
+ * as a function can be called then: by a default in ALTER TABLE, or by the expression
  * of an index in CLUSTER, which the server runs as a restricted operation.  What
- * is then written into either is lost with the old one, or the other's part of it
+ * is then written into one of them is lost with the old one, or the others' part of it
  * is.
  */
 static void
-check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
+check_not_altered(const Governed *governed, Relation relation, Oid ledger)
 {
-	Relation	ledger;
-	bool		altered;
-
 	if (!petition_cas_altering_table && !InSecurityRestrictedOperation())
 		return;
-	ledger = relation_open(ledger_oid, NoLock);
-	altered = CheckRelationLockedByMe(ledger, AccessExclusiveLock, false) ||
-		CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
-	relation_close(ledger, NoLock);
-	if (altered)
+	if (is_altered(RelationGetRelid(relation)) || is_altered(ledger) ||
+		is_altered(governed->history_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("cannot assign a fate while relation \"%s\" or its ledger is being altered",
@@ -194,18 +206,28 @@ check_not_altered(const Governed *governed, Relation relation, Oid ledger_oid)
 
 /*
  * Records fates that rows have got, or the one of a row that arrived with it:
- * if the ledger holds that for its key already, that is fine.  Raises 55000 where
- * a fate could be lost, PF002 if the ledger holds another fate for a key.
+ * if the ledger holds that for its key already, that is fine; and of a table with a
+ * history, whatever moved.  Raises 55000 where a record could be lost, PF002 if the
+ * ledger holds another fate for a key.
  */
 void
 record_fates(Governed *governed, Relation relation, const Fates *fates)
 {
+	int			state = lifecycle_find_name(governed->lifecycle, fates->fate);
 	Oid			ledger = check_sound(governed, relation);
+	Oid			history = governed->history_oid;
 	LedgerConflict conflict;
 	Refusal		refusal;
+	bool		written = true;
 
 	check_not_altered(governed, relation, ledger);
-	if (write_fates(governed, relation, ledger, fates, &conflict))
+	if (lifecycle_is_fate(governed->lifecycle, state))
+		written = write_fates(governed, relation, ledger, fates, &conflict);
+	else
+		count_fate(governed);
+	if (written && OidIsValid(history))
+		write_history(governed, relation, history, fates);
+	if (written)
 		return;
 	refusal = make_refusal(governed, relation, fates->keys, fates->from_state, fates->fate);
 	if (refusal.key != NULL)
@@ -218,16 +240,16 @@ record_fates(Governed *governed, Relation relation, const Fates *fates)
 }
 
 /*
- * Records the fate that a row has got, or notes it for the current batch.
+ * Records the state that a row has got, or notes it for the current batch.
  */
 static void
-record_fate(Governed *governed, Relation relation, const GuardedRow *row, const char *from_state,
-			const char *fate)
+record_state(Governed *governed, Relation relation, const GuardedRow *row, const char *from_state,
+			 int state)
 {
-	Fates		fates = {row->key, 1, from_state, fate};
+	Fates		fates = {row->key, 1, from_state, governed->lifecycle->states[state].name};
 	Datum		hash;
 
-	if (governed->evidence.ncolumns > 0)
+	if (governed->evidence.ncolumns > 0 && lifecycle_is_fate(governed->lifecycle, state))
 	{
 		hash = CStringGetTextDatum(hash_of_slot(&governed->evidence, row->slot));
 		fates.hashes = &hash;
@@ -283,7 +305,7 @@ refuse_insert(const Governed *governed, Relation relation, const GuardedRow *row
 
 /*
  * Judges a row that was inserted: its state must be one of the lifecycle; if
- * that is a fate, it is recorded.
+ * that is a fate, or the table has a history, it is recorded.
  */
 static void
 judge_insert(Governed *governed, Relation relation, const GuardedRow *row)
@@ -297,13 +319,14 @@ judge_insert(Governed *governed, Relation relation, const GuardedRow *row)
 	if (!governed->options.any_initial &&
 		!has_name(governed->options.initial_states, governed->lifecycle->states[state].name))
 		refuse_insert(governed, relation, row, governed->lifecycle->states[state].name);
-	if (lifecycle_is_fate(governed->lifecycle, state))
-		record_fate(governed, relation, row, NULL, governed->lifecycle->states[state].name);
+	if (is_recorded(governed, lifecycle_is_fate(governed->lifecycle, state)))
+		record_state(governed, relation, row, NULL, state);
 }
 
 /*
  * Judges a change of state: the old one must be no fate, the new one in the
- * lifecycle, and the lifecycle must lead there.  If it is a fate, records it.
+ * lifecycle, and the lifecycle must lead there.  If it is a fate, or the table has a
+ * history, records it.
  */
 static void
 judge_transition(Governed *governed, Relation relation,
@@ -328,10 +351,9 @@ judge_transition(Governed *governed, Relation relation,
 			report_invalid_transition(&refusal);
 	}
 
-	if (lifecycle_is_fate(lifecycle, to) &&
+	if (is_recorded(governed, lifecycle_is_fate(lifecycle, to)) &&
 		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
-		record_fate(governed, relation, new_row, lifecycle->states[from].name,
-					lifecycle->states[to].name);
+		record_state(governed, relation, new_row, lifecycle->states[from].name, to);
 }
 
 /*
@@ -543,13 +565,13 @@ is_emptied(Oid relid)
 }
 
 /*
- * Returns whether a ledger, which was truncated, may be: by its owner, together with
- * the table that uses it.
+ * Returns whether a ledger or history, which was truncated, may be: by its owner,
+ * together with the table that uses it.
  */
 static bool
 may_empty_ledger(Relation ledger, Oid guard_fate)
 {
-	List	   *users = tables_naming_ledger(guard_fate, RelationGetNamespace(ledger),
+	List	   *users = tables_naming_record(guard_fate, RelationGetNamespace(ledger),
 											 RelationGetRelationName(ledger));
 	bool		used = false;
 	ListCell   *cell;
@@ -569,21 +591,30 @@ may_empty_ledger(Relation ledger, Oid guard_fate)
 }
 
 /*
- * guard_ledger(): the triggers that refuse any change of a ledger but new
- * rows; but for TRUNCATE together with the table, judged when it is done, and for
- * what a superuser does with petition_cas.allow_unguard.
+ * guard_ledger(): the triggers that refuse any change of a ledger or history but new
+ * rows; but for TRUNCATE together with the table, judged when it is done, for what
+ * forget_actor changes, and for what a superuser does with petition_cas.allow_unguard.
  */
 Datum
 guard_ledger(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = (TriggerData *) fcinfo->context;
 	bool		truncates = CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_BY_TRUNCATE(call->tg_event);
+	bool		may;
 
 	call = check_trigger_call(fcinfo, "guard_ledger", truncates ? TRIGGER_EVENT_AFTER :
 							  TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
-	if (!petition_cas_allow_unguard &&
-		!(truncates &&
-		  may_empty_ledger(call->tg_relation, own_function(own_schema(fcinfo), "guard_fate"))))
+	if (truncates)
+		may = petition_cas_allow_unguard ||
+			may_empty_ledger(call->tg_relation, own_function(own_schema(fcinfo), "guard_fate"));
+	else
+		may = petition_cas_allow_unguard ||
+			(TRIGGER_FIRED_BY_UPDATE(call->tg_event) && only_rewrites_actor(call));
+	if (!may && record_kind(call->tg_relation) == &history_kind)
+		report_protected_relation(call->tg_relation,
+								  "cannot change or remove rows of history \"%s\"",
+								  "A history only grows: what has happened stays so.");
+	if (!may)
 		report_protected_relation(call->tg_relation,
 								  "cannot change or remove rows of ledger \"%s\"",
 								  "A ledger only grows: a fate is for ever.");

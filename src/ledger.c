@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * ledger.c
- *	  The ledger of a governed table: its columns; create it, write it as its
- *	  owner, read it.
+ *	  The ledger of a governed table: create it, write it as its owner, read it.
  *
  * A ledger has a row for each key that has got its fate, and only grows.  Its
  * primary key admits one fate a key, for ever.  It is written as its owner, in the
@@ -54,15 +53,6 @@
 
 /* How many rows are stored together */
 #define ROWS_AT_ONCE 100
-
-/* The values of a ledger row, the key's columns first */
-typedef struct LedgerRow
-{
-	Datum		values[MAX_KEY_COLUMNS + LEDGER_COLUMNS];
-	char		nulls[MAX_KEY_COLUMNS + LEDGER_COLUMNS + 1];
-	Datum	   *columns;		/* those after the key */
-	char	   *column_nulls;
-} LedgerRow;
 
 /*
  * Returns who is recorded as having assigned a fate: the setting
@@ -122,7 +112,7 @@ text_array(const Datum *texts, int count)
  * Fills in the row that is written for fates, except for the key.  The evidence of
  * several is an array.
  */
-static void
+void
 fill_row(LedgerRow *row, int key_columns, const Fates *fates)
 {
 	memset(row->nulls, ' ', key_columns);
@@ -145,6 +135,27 @@ fill_row(LedgerRow *row, int key_columns, const Fates *fates)
 	if (fates->hashes != NULL)
 		set_column(row, LEDGER_EVIDENCE_HASH, fates->count == 1 ? fates->hashes[0] :
 				   text_array(fates->hashes, fates->count));
+}
+
+/*
+ * Fills in the key of that row; of several fates, arrays of their keys.
+ */
+void
+fill_row_keys(LedgerRow *row, const Key *key, const Fates *fates)
+{
+	if (fates->count == 1)
+		memcpy(row->values, fates->keys, key->ncolumns * sizeof(Datum));
+	else
+		key_arrays(key, fates->keys, fates->count, row->values);
+}
+
+/*
+ * Returns whether it is recorded that a row gets into a state, which is a fate or not.
+ */
+bool
+is_recorded(const Governed *governed, bool is_fate)
+{
+	return is_fate || governed->options.history != NULL;
 }
 
 /* ----------------------------------------------------------------------
@@ -203,7 +214,7 @@ static const StatementForm select_assignment = {
  */
 
 /*
- * Takes from a new ledger all rights that default privileges have given to
+ * Takes from a new ledger or history all rights that default privileges have given to
  * others than its owner, except to read it; connected to SPI.
  */
 static void
@@ -236,15 +247,21 @@ revoke_default_rights(Oid ledger, const char *name)
 }
 
 /*
- * Creates the ledger of a table as the guard says, beside it; connected to SPI, as the
- * owner.  Its key is of the base types of domains: what a domain checks may be
- * anybody's code, and the ledger is written as its owner.
+ * Creates the ledger of a table as the guard says, or its history, beside it; connected
+ * to SPI, as the owner.  Its key is of the base types of domains: what a domain checks
+ * may be anybody's code, and the ledger is written as its owner.
+ *
+ * A history has no key of its own, so its replica identity is the whole row: without one,
+ * forget_actor could not update it where it is published.
  */
 void
-create_ledger(Relation relation, const GuardTrigger *guard)
+create_record(Relation relation, const GuardTrigger *guard, const RecordKind *kind)
 {
+	const char *record = record_of_guard(guard, kind);
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												  guard->ledger);
+												  record);
+	const char *keys = name_list(record_key_names(guard->key_columns));
+	const char *separator = "";
 	StringInfoData command;
 	ListCell   *cell;
 
@@ -257,20 +274,29 @@ create_ledger(Relation relation, const GuardTrigger *guard)
 		int32		typmod;
 		Oid			type = key_base_type(key, &typmod);
 
-		appendStringInfo(&command, "%s %s", quote_identifier(record_key_name(lfirst(cell))),
+		appendStringInfo(&command, "%s%s %s", separator, quote_identifier(record_key_name(lfirst(cell))),
 						 format_type_extended(type, typmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 		if (OidIsValid(key->attcollation))
 			appendStringInfo(&command, " COLLATE %s", generate_collation_name(key->attcollation));
-		appendStringInfoString(&command, ", ");
+		if (kind == &history_kind)
+			appendStringInfoString(&command, " NOT NULL");
+		separator = ", ";
 	}
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
-		appendStringInfo(&command, "%s %s%s, ", ledger_columns[i].name,
-						 format_type_extended(ledger_columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
-						 ledger_columns[i].not_null ? " NOT NULL" : "");
-	appendStringInfo(&command, "PRIMARY KEY (%s))", name_list(record_key_names(guard->key_columns)));
+	for (int i = 0; i < kind->ncolumns; i++)
+		appendStringInfo(&command, ", %s %s%s", kind->columns[i].name,
+						 format_type_extended(kind->columns[i].type, -1, FORMAT_TYPE_FORCE_QUALIFY),
+						 kind->columns[i].not_null ? " NOT NULL" : "");
+	if (kind == &ledger_kind)
+		appendStringInfo(&command, ", PRIMARY KEY (%s)", keys);
+	appendStringInfoChar(&command, ')');
 	execute_own_ddl(command.data);
-	revoke_default_rights(get_relname_relid(guard->ledger, RelationGetNamespace(relation)), name);
+	if (kind == &history_kind)
+	{
+		execute_own_ddl(psprintf("CREATE INDEX ON %s (%s)", name, keys));
+		execute_own_ddl(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", name));
+	}
+	revoke_default_rights(get_relname_relid(record, RelationGetNamespace(relation)), name);
 }
 
 /* ----------------------------------------------------------------------
@@ -289,7 +315,7 @@ static uint64 seen_fates = 0;
 /*
  * Returns how many triggers are running, one in the other.
  */
-static int
+int
 trigger_depth(void)
 {
 	LOCAL_FCINFO(call, 0);
@@ -330,7 +356,7 @@ counted_fates(const Governed *governed)
 /*
  * Counts a fate that a row has got.
  */
-static void
+void
 count_fate(const Governed *governed)
 {
 	if (is_counted(governed) && trigger_depth() == counted_depth)
@@ -570,56 +596,56 @@ look_up_fate(const Governed *governed, Oid namespace, const char *index_name, co
 }
 
 /*
- * Raises an error again that a ledger row met with.  What the user's own
- * constraints on the ledger refuse is told with the row's values, which the
- * caller gets to read only if he may read the ledger.
+ * Raises an error again that a row of a ledger or history met with.  What the user's own
+ * constraints on that refuse is told with the row's values, which the
+ * caller gets to read only if he may read the table.
  */
-pg_noreturn static void
-rethrow_for_caller(ErrorData *error, Oid ledger)
+void
+rethrow_for_caller(ErrorData *error, Oid record)
 {
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
-		(pg_class_aclcheck(ledger, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
-		 check_enable_rls(ledger, InvalidOid, true) == RLS_ENABLED))
+		(pg_class_aclcheck(record, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+		 check_enable_rls(record, InvalidOid, true) == RLS_ENABLED))
 		error->detail = NULL;
 	ReThrowError(error);
 }
 
 /*
  * Is it an ordinary table without triggers on INSERT and without rules, for
- * whom each ledger row and its moment could matter?
+ * whom each row of a ledger or history and its moment could matter?
  */
 static bool
-is_plain_ledger(Relation ledger)
+is_plain_record(Relation record)
 {
-	return ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
-		(ledger->trigdesc == NULL ||
-		 !(ledger->trigdesc->trig_insert_before_row ||
-		   ledger->trigdesc->trig_insert_after_row ||
-		   ledger->trigdesc->trig_insert_before_statement ||
-		   ledger->trigdesc->trig_insert_after_statement));
+	return record->rd_rel->relkind == RELKIND_RELATION && record->rd_rules == NULL &&
+		(record->trigdesc == NULL ||
+		 !(record->trigdesc->trig_insert_before_row ||
+		   record->trigdesc->trig_insert_after_row ||
+		   record->trigdesc->trig_insert_before_statement ||
+		   record->trigdesc->trig_insert_after_statement));
 }
 
 /*
- * Returns whether a ledger is as govern creates it, so that its rows need no INSERT: an
+ * Returns whether a ledger or history is as govern creates it, so that its rows need no INSERT: an
  * ordinary table, no partition, with the columns of one, in their order, and no others;
  * without rules, and without triggers on INSERT, which deferrable indexes have too; whose
  * owner may write it.  Nor may anybody watch who writes what, as pgaudit does, or make
  * distributed tables of ordinary ones.
  */
 static bool
-takes_rows(const Governed *governed, Relation ledger, Oid owner)
+takes_rows(const Governed *governed, const RecordKind *kind, Relation record, Oid owner)
 {
-	TupleDesc	desc = RelationGetDescr(ledger);
+	TupleDesc	desc = RelationGetDescr(record);
 	int			key_columns = governed->key.ncolumns;
 
-	if (!is_plain_ledger(ledger) || ledger->rd_rel->relispartition ||
-		desc->natts != key_columns + LEDGER_COLUMNS)
+	if (!is_plain_record(record) || record->rd_rel->relispartition ||
+		desc->natts != key_columns + kind->ncolumns)
 		return false;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 		const KeyColumn *key = &governed->ledger_key.columns[i];
-		const RecordColumn *other = &ledger_columns[i - key_columns];
+		const RecordColumn *other = &kind->columns[i - key_columns];
 
 		if (column->attisdropped || column->attgenerated != '\0' ||
 			column->atttypid != (i < key_columns ? key->type : other->type) ||
@@ -627,7 +653,7 @@ takes_rows(const Governed *governed, Relation ledger, Oid owner)
 			return false;
 	}
 	return ExecutorCheckPerms_hook == NULL && !has_citus() &&
-		pg_class_aclcheck(RelationGetRelid(ledger), owner, ACL_INSERT) == ACLCHECK_OK;
+		pg_class_aclcheck(RelationGetRelid(record), owner, ACL_INSERT) == ACLCHECK_OK;
 }
 
 /*
@@ -655,13 +681,13 @@ store_rows(ResultRelInfo *target, EState *estate, TupleTableSlot **rows, int cou
 }
 
 /*
- * Puts rows for fates into a ledger that takes them so, as that owner: what the executor
+ * Puts rows for fates into a ledger or history that takes them so, as that owner: what the executor
  * does for an INSERT, with all constraints and indexes.  The command counter is what it
  * would be after one.
  */
 static void
-put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *row,
-		 const Fates *fates)
+put_rows(const Governed *governed, const RecordKind *kind, Relation record, Oid owner,
+		 const LedgerRow *row, const Fates *fates)
 {
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
@@ -673,13 +699,13 @@ put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *
 
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	InitResultRelInfo(target, ledger, 0, NULL, 0);
+	InitResultRelInfo(target, record, 0, NULL, 0);
 	ExecOpenIndices(target, false);
 	for (int i = 0; i < nrows; i++)
 	{
-		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(ledger), &TTSOpsVirtual);
-		memcpy(&rows[i]->tts_values[key_columns], row->columns, LEDGER_COLUMNS * sizeof(Datum));
-		for (int column = 0; column < key_columns + LEDGER_COLUMNS; column++)
+		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(record), &TTSOpsVirtual);
+		memcpy(&rows[i]->tts_values[key_columns], row->columns, kind->ncolumns * sizeof(Datum));
+		for (int column = 0; column < key_columns + kind->ncolumns; column++)
 			rows[i]->tts_isnull[column] = row->nulls[column] == 'n';
 	}
 	for (int first = 0; first < fates->count; first += nrows)
@@ -692,7 +718,7 @@ put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *
 			ExecClearTuple(rows[i]);
 			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
 				   key_columns * sizeof(Datum));
-			if (fates->hashes != NULL)
+			if (fates->hashes != NULL && kind == &ledger_kind)
 				rows[i]->tts_values[key_columns + LEDGER_EVIDENCE_HASH] = fates->hashes[first + i];
 			ExecStoreVirtualTuple(rows[i]);
 		}
@@ -708,72 +734,85 @@ put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *
 }
 
 /*
- * Writes rows for fates into their ledger, which takes them without the INSERT of that
- * form or by it; returns how many.
+ * Writes rows for fates into their ledger or history, which takes them without the INSERT
+ * of that form or by it; returns how many.
  */
 static uint64
-insert_rows_of(Governed *governed, const StatementForm *form, Oid ledger_oid, LedgerRow *row,
-			   const Fates *fates)
+insert_rows_of(Governed *governed, const RecordKind *kind, const StatementForm *form,
+			   Oid record_oid, LedgerRow *row, const Fates *fates)
 {
+	const char *name = kind == &ledger_kind ? governed->ledger : governed->options.history;
 	Oid			owner;
-	Relation	ledger;
+	Relation	record;
 	bool		done;
 
 	if (form != &import_row)
 	{
-		owner = ledger_owner(ledger_oid, governed->ledger, governed->root, governed->relation);
-		ledger = relation_open(ledger_oid, NoLock);
-		done = takes_rows(governed, ledger, owner);
+		owner = ledger_owner(kind, record_oid, name, governed->root, governed->relation);
+		record = relation_open(record_oid, NoLock);
+		done = takes_rows(governed, kind, record, owner);
 		if (done)
-			put_rows(governed, ledger, owner, row, fates);
-		relation_close(ledger, NoLock);
+			put_rows(governed, kind, record, owner, row, fates);
+		relation_close(record, NoLock);
 		if (done)
 			return fates->count;
 	}
-	return governed_execute(governed, form, ledger_oid, row->values, row->nulls, InvalidSnapshot);
+	return governed_execute(governed, form, record_oid, row->values, row->nulls, InvalidSnapshot);
 }
 
 /*
- * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
- * whether it went well; *inserted is then the number of rows.  If not, a fate
- * that the ledger holds is in the way, and the caller must raise an error: its
+ * Executes the INSERT of rows into a ledger or history; connected to SPI.  Returns NULL,
+ * and how many there were, or an error, which the caller must raise, or another one: its
  * statement has failed.
  *
  * What an error shows is judged for the caller: his identity, which was switched
  * when it was raised, is put back first.
  */
-static bool
-insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRow *row,
-			 const Fates *fates, volatile uint64 *inserted, LedgerConflict *conflict)
+ErrorData *
+execute_recording(Governed *governed, const RecordKind *kind, const StatementForm *form, Oid record,
+				  LedgerRow *row, const Fates *fates, uint64 *inserted)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	volatile bool done = false;
+	ErrorData  *volatile error = NULL;
 	Oid			user;
 	int			security;
 
 	GetUserIdAndSecContext(&user, &security);
 	PG_TRY();
 	{
-		*inserted = insert_rows_of(governed, form, ledger, row, fates);
-		done = true;
+		*inserted = insert_rows_of(governed, kind, form, record, row, fates);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		SetUserIdAndSecContext(user, security);
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (!is_ledger_conflict(error, governed))
-			rethrow_for_caller(error, ledger);
-		conflict->key = conflicting_key(governed, fates, error);
-		if (conflict->key != NULL)
-			conflict->fate = look_up_fate(governed, get_rel_namespace(ledger),
-										  error->constraint_name, conflict->key);
 	}
 	PG_END_TRY();
-	return done;
+	return error;
+}
+
+/*
+ * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
+ * whether it went well; *inserted is then the number of rows.  If not, a fate
+ * that the ledger holds is in the way, and the caller must raise an error.
+ */
+static bool
+insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRow *row,
+			 const Fates *fates, uint64 *inserted, LedgerConflict *conflict)
+{
+	ErrorData  *error = execute_recording(governed, &ledger_kind, form, ledger, row, fates, inserted);
+
+	if (error == NULL)
+		return true;
+	if (!is_ledger_conflict(error, governed))
+		rethrow_for_caller(error, ledger);
+	conflict->key = conflicting_key(governed, fates, error);
+	if (conflict->key != NULL)
+		conflict->fate = look_up_fate(governed, get_rel_namespace(ledger),
+									  error->constraint_name, conflict->key);
+	return false;
 }
 
 /*
@@ -819,7 +858,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	bool		imports = fates->from_state == NULL;
 	bool		one = fates->count == 1;
 	const StatementForm *form;
-	volatile uint64 inserted = 0;
+	uint64		inserted = 0;
 	bool		done;
 	LedgerRow	row;
 
@@ -828,10 +867,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 		NULL, NULL
 	};
 	fill_row(&row, governed->key.ncolumns, fates);
-	if (one)
-		memcpy(row.values, fates->keys, governed->key.ncolumns * sizeof(Datum));
-	else
-		key_arrays(&governed->key, fates->keys, fates->count, row.values);
+	fill_row_keys(&row, &governed->key, fates);
 
 	count_fate(governed);
 	SPI_connect();
@@ -907,33 +943,36 @@ has_other_after_trigger(Relation relation)
 }
 
 /*
- * Is there a ledger, and is it plain?
+ * Is there a ledger or history of that OID, and is it plain?
  */
 static bool
-has_plain_ledger(const Governed *governed)
+has_plain_record(Oid oid)
 {
-	Oid			oid = governed_ledger(governed, true);
-	Relation	ledger = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
+	Relation	record = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
 	bool		plain;
 
-	if (ledger == NULL)
+	if (record == NULL)
 		return false;
-	plain = is_plain_ledger(ledger);
-	relation_close(ledger, NoLock);
+	plain = is_plain_record(record);
+	relation_close(record, NoLock);
 	return plain;
 }
 
 /*
  * Begins a batch for one statement that gives up to that many rows of a sound
- * table the fate of fates; returns whether their ledger rows may be written
+ * table the fate of fates; returns whether their rows in ledger and history may be written
  * together.  If so, the caller ends it, after an error too.
  */
 bool
 begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates *fates,
 			int capacity)
 {
+	bool		is_fate;
+
 	if (governed->is_partitioned || relation->trigdesc == NULL ||
-		has_other_after_trigger(relation) || !has_plain_ledger(governed))
+		has_other_after_trigger(relation) || !has_plain_record(governed_ledger(governed, true)) ||
+		(governed->options.history != NULL &&
+		 !has_plain_record(governed_history(governed, true))))
 		return false;
 	batch->fates = *fates;
 	batch->guard = governed->guard;
@@ -942,7 +981,9 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 	batch->capacity = capacity;
 	batch->keys = palloc_extended(Max(1, capacity) * governed->key.ncolumns * sizeof(Datum),
 								  MCXT_ALLOC_HUGE);
-	batch->hashes = governed->evidence.ncolumns == 0 ? NULL :
+	is_fate = lifecycle_is_fate(governed->lifecycle,
+								lifecycle_find_name(governed->lifecycle, fates->fate));
+	batch->hashes = !is_fate || governed->evidence.ncolumns == 0 ? NULL :
 		palloc_extended(Max(1, capacity) * sizeof(Datum), MCXT_ALLOC_HUGE);
 	batch->fates.keys = batch->keys;
 	batch->fates.hashes = batch->hashes;

@@ -12,21 +12,34 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "executor/spi.h"
 
 #include "columns.h"
 #include "errors.h"
 #include "governed.h"
 
-/* Fates that rows have got, all from the same state */
+/*
+ * Fates that rows have got, all from the same state; or, of a table with a history,
+ * whatever state they were moved to
+ */
 typedef struct Fates
 {
 	const Datum *keys;			/* one behind the other */
 	int			count;
-	const char *from_state;		/* NULL: a row arrived with its fate */
+	const char *from_state;		/* NULL: a row arrived in its state */
 	const char *fate;
 	const Datum *hashes;		/* texts, of the evidence of each; NULL if
 								 * there is none */
 } Fates;
+
+/* The values of a row of the ledger or the history, the key's columns first */
+typedef struct LedgerRow
+{
+	Datum		values[MAX_KEY_COLUMNS + LEDGER_COLUMNS];
+	char		nulls[MAX_KEY_COLUMNS + LEDGER_COLUMNS + 1];
+	Datum	   *columns;		/* those after the key */
+	char	   *column_nulls;
+} LedgerRow;
 
 /* A fate that the ledger holds for the key of another one */
 typedef struct LedgerConflict
@@ -51,10 +64,19 @@ typedef struct FateBatch
 	struct FateBatch *outer;
 } FateBatch;
 
-extern void create_ledger(Relation relation, const GuardTrigger *guard);
+extern void create_record(Relation relation, const GuardTrigger *guard, const RecordKind *kind);
 
+extern bool is_recorded(const Governed *governed, bool is_fate);
+extern int	trigger_depth(void);
 extern void count_fates(const Governed *governed);
 extern uint64 counted_fates(const Governed *governed);
+extern void count_fate(const Governed *governed);
+extern void fill_row(LedgerRow *row, int key_columns, const Fates *fates);
+extern void fill_row_keys(LedgerRow *row, const Key *key, const Fates *fates);
+extern ErrorData *execute_recording(Governed *governed, const RecordKind *kind,
+									const StatementForm *form, Oid record, LedgerRow *row,
+									const Fates *fates, uint64 *inserted);
+pg_noreturn extern void rethrow_for_caller(ErrorData *error, Oid record);
 extern bool write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fates,
 						LedgerConflict *conflict);
 extern bool begin_batch(FateBatch *batch, Governed *governed, Relation relation,

@@ -311,12 +311,17 @@ put_lifecycles(ReturnSetInfo *result, Relation relation)
 		Oid			ledger = get_relname_relid(guard->ledger, RelationGetNamespace(relation));
 		List	   *problems = problems_for_ddl(relation, partitions, guard->state_column);
 		Datum		values[8] = {0};
-		bool		nulls[8] = {false, false, false, !OidIsValid(ledger), true};
+		bool		nulls[8] = {false, false, false, !OidIsValid(ledger)};
+		Oid			history = InvalidOid;
 
 		values[0] = ObjectIdGetDatum(RelationGetRelid(relation));
 		values[1] = DirectFunctionCall1(namein, CStringGetDatum(guard->state_column));
 		values[2] = names_as_array(guard->key_columns);
 		values[3] = ObjectIdGetDatum(ledger);
+		if (guard->history != NULL)
+			history = get_relname_relid(guard->history, RelationGetNamespace(relation));
+		values[4] = ObjectIdGetDatum(history);
+		nulls[4] = !OidIsValid(history);
 
 		/*
 		 * anybody may create a trigger of this name with nonsense on a table

@@ -6,7 +6,8 @@
  *
  * It is a JSON object, of which what has its default value is left out:
  *
- *	{"initial_states": ["draft"], "evidence": ["amount"], "keep_rows": false, "history": true}
+ *	{"initial_states": ["draft"], "evidence": ["amount"], "keep_rows": false,
+ *	 "history": "orders_history"}
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +28,19 @@ static void
 append_option(StringInfo json, const char *name, const char *value)
 {
 	appendStringInfo(json, "%s\"%s\": %s", json->len > 0 ? ", " : "", name, value);
+}
+
+/*
+ * Returns a text, as JSON.
+ */
+static char *
+text_as_json(const char *text)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	escape_json(&json, text);
+	return json.data;
 }
 
 /*
@@ -65,8 +79,8 @@ write_options(const Options *options)
 		append_option(&json, "evidence", texts_as_json(options->evidence));
 	if (!options->keep_rows)
 		append_option(&json, "keep_rows", "false");
-	if (options->history)
-		append_option(&json, "history", "true");
+	if (options->history != NULL)
+		append_option(&json, "history", text_as_json(options->history));
 	return psprintf("{%s}", json.data);
 }
 
@@ -104,7 +118,7 @@ read_options(const char *text, Options *options)
 
 	*options = (Options)
 	{
-		true, NIL, NIL, true, false
+		true, NIL, NIL, true, NULL
 	};
 	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
 		return false;
@@ -128,8 +142,8 @@ read_options(const char *text, Options *options)
 		}
 		else if (strcmp(option, "keep_rows") == 0 && value.type == jbvBool)
 			options->keep_rows = value.val.boolean;
-		else if (strcmp(option, "history") == 0 && value.type == jbvBool)
-			options->history = value.val.boolean;
+		else if (strcmp(option, "history") == 0 && value.type == jbvString)
+			options->history = pnstrdup(value.val.string.val, value.val.string.len);
 		else
 			return false;
 	}
@@ -146,4 +160,17 @@ evidence_columns(const char *text)
 	Options		options;
 
 	return text !=NULL && read_options(text, &options) ? options.evidence : NIL;
+}
+
+/*
+ * Returns the name of the history, in the current memory context, that options say, as
+ * text; NULL if they say none, or are not options.
+ */
+char *
+history_option(const char *text)
+{
+	Options		options;
+
+	return text !=NULL && strcmp(text, "{}") != 0 && read_options(text, &options) ?
+				options.history : NULL;
 }

@@ -20,11 +20,13 @@ typedef struct Options
 	List	   *evidence;		/* names of the columns that a decision rests
 								 * on */
 	bool		keep_rows;		/* a fated row cannot be deleted */
-	bool		history;		/* every change of state is recorded */
+	char	   *history;		/* name of the table that every change of
+								 * state is recorded in, or NULL */
 } Options;
 
 extern char *write_options(const Options *options);
 extern bool read_options(const char *text, Options *options);
 extern List *evidence_columns(const char *text);
+extern char *history_option(const char *text);
 
 #endif							/* PETITION_CAS_OPTIONS_H */

@@ -32,6 +32,7 @@
 
 #include "compat.h"
 #include "key.h"
+#include "options.h"
 #include "own_trigger.h"
 #include "shard.h"
 
@@ -213,7 +214,8 @@ has_guard(Relation relation)
 }
 
 /*
- * Returns whether the relation is a ledger: the trigger that guards it says so.
+ * Returns whether the relation is a ledger or a history: the trigger that guards both
+ * says so.
  */
 bool
 is_ledger(Relation relation)
@@ -261,6 +263,27 @@ has_name(const List *names, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Returns the name of the ledger that a guard names, or of its history, which is NULL if
+ * it has none.
+ */
+const char *
+record_of_guard(const GuardTrigger *guard, const RecordKind *kind)
+{
+	return kind == &ledger_kind ? guard->ledger : guard->history;
+}
+
+/*
+ * Returns as what a guard names a table of records, or NULL if it does not.
+ */
+const RecordKind *
+kind_for_guard(const GuardTrigger *guard, const char *record)
+{
+	if (strcmp(guard->ledger, record) == 0)
+		return &ledger_kind;
+	return guard->history != NULL && strcmp(guard->history, record) == 0 ? &history_kind : NULL;
 }
 
 /*
@@ -314,7 +337,10 @@ read_guards(Relation relation)
 		if (is_own_function(guard->function, "guard_fate") &&
 			is_guard_of(guard->name, guard->state_column, RelationGetRelationName(relation)) &&
 			read_names(pstrdup(guard->key_list), &guard->key_columns))
+		{
+			guard->history = history_option(guard->options);
 			guards = lappend(guards, guard);
+		}
 	}
 	return guards;
 }
@@ -378,7 +404,7 @@ choose_guard(List *guards, const char *state_column, Relation relation)
 /*
  * Reads the three names that a guard's arguments begin with from its row in
  * pg_trigger, where each has a NUL behind it, into memory of the current
- * context; on demand, the others too, else graph and options become NULL.  Returns false
+ * context; on demand, the others too, else graph, options and history become NULL.  Returns false
  * if the row is no guard's, or one of a partition, which only follows its parent's.
  *
  * Else just a slice of the arguments is read: a lifecycle may be long, and it may
@@ -421,6 +447,7 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard, bool whole)
 	guard->ledger = arguments[2];
 	guard->graph = arguments[3];
 	guard->options = arguments[4];
+	guard->history = history_option(guard->options);
 	return read_names(pstrdup(guard->key_list), &guard->key_columns);
 }
 
@@ -456,10 +483,10 @@ read_guard_names(Oid relid)
 
 /*
  * Returns the table of a guard, by its OID, if it is in the namespace and the
- * guard names that ledger (NULL: any, wherever), else InvalidOid.  A shard is none: its table is.
+ * guard names that ledger or history (NULL: any, wherever), else InvalidOid.  A shard is none: its table is.
  */
 static Oid
-table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *ledger)
+table_naming_record(Relation triggers, Oid trigger, Oid namespace, const char *record)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -474,9 +501,11 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	if (HeapTupleIsValid(row))
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard, false) ||
-			(ledger != NULL &&
-			 (get_rel_namespace(relid) != namespace || strcmp(guard.ledger, ledger) != 0)) ||
+		/* of tables elsewhere the name of the ledger tells enough */
+		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard,
+							  get_rel_namespace(relid) == namespace) ||
+			(record != NULL &&
+			 (get_rel_namespace(relid) != namespace || kind_for_guard(&guard, record) == NULL)) ||
 			!(strcmp(guard.name, GUARD_TRIGGER) == 0 ||
 			  strcmp(guard.name, guard_name(guard.state_column)) == 0))
 			relid = InvalidOid;
@@ -486,13 +515,13 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 }
 
 /*
- * Returns the OIDs of the tables in a namespace whose guards name a ledger, in
- * the current memory context; guard_fate is the OID of the function, on which
+ * Returns the OIDs of the tables in a namespace whose guards name a ledger or a
+ * history, in the current memory context; guard_fate is the OID of the function, on which
  * every guard depends.  It reads the guards of the whole database, so it is for
- * commands on a ledger alone.
+ * commands on a ledger or a history alone.
  */
 List *
-tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
+tables_naming_record(Oid guard_fate, Oid namespace, const char *record)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
@@ -516,7 +545,7 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 
 		MemoryContextSwitchTo(row_context);
 		if (dependency->classid == TriggerRelationId)
-			relid = table_naming_ledger(triggers, dependency->objid, namespace, ledger);
+			relid = table_naming_record(triggers, dependency->objid, namespace, record);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row_context);
 		if (OidIsValid(relid))
@@ -531,16 +560,16 @@ tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger)
 
 /*
  * Returns the OIDs of all tables with guards, in the current memory context; see
- * tables_naming_ledger.
+ * tables_naming_record.
  */
 List *
 tables_with_guards(Oid guard_fate)
 {
-	return tables_naming_ledger(guard_fate, InvalidOid, NULL);
+	return tables_naming_record(guard_fate, InvalidOid, NULL);
 }
 
 /*
- * Returns the name of the table that a ledger was created for, in the current
+ * Returns the name of the table that a ledger or a history was created for, in the current
  * memory context, where its own name does not say it: the arguments of its trigger then
  * do.  NULL if they say nothing.  *state_column is that of a lifecycle that is not the
  * table's first, else NULL.

@@ -16,6 +16,8 @@
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 
+#include "columns.h"
+
 #define GUARD_TRIGGER		"petition_cas_guard"
 #define TRUNCATE_TRIGGER	"petition_cas_truncate"
 #define LEDGER_TRIGGER		"petition_cas_ledger"
@@ -36,6 +38,7 @@ typedef struct GuardTrigger
 	char	   *ledger;
 	char	   *graph;			/* the lifecycle */
 	char	   *options;		/* JSON; see options.h */
+	char	   *history;		/* which they name, or NULL */
 } GuardTrigger;
 
 extern const Trigger *find_trigger(Relation relation, const char *name);
@@ -54,7 +57,9 @@ extern GuardTrigger *read_guard(Relation relation, Oid trigger);
 extern GuardTrigger *choose_guard(List *guards, const char *state_column, Relation relation);
 extern List *read_guard_names(Oid relid);
 extern List *tables_with_guards(Oid guard_fate);
-extern List *tables_naming_ledger(Oid guard_fate, Oid namespace, const char *ledger);
+extern List *tables_naming_record(Oid guard_fate, Oid namespace, const char *record);
+extern const char *record_of_guard(const GuardTrigger *guard, const RecordKind *kind);
+extern const RecordKind *kind_for_guard(const GuardTrigger *guard, const char *record);
 extern char *ledger_subject(Relation ledger, char **state_column);
 extern Oid	own_function(const char *schema, const char *function);
 extern char *own_schema(FunctionCallInfo fcinfo);

@@ -137,7 +137,7 @@ create_petitions(PG_FUNCTION_ARGS)
 	SPI_finish();
 
 	relid = get_relname_relid(PETITION_TABLE, linitial_oid(path));
-	govern_relation(own_schema(fcinfo), relid, DatumGetJsonbP(graph), "id", "state", &options);
+	govern_relation(own_schema(fcinfo), relid, DatumGetJsonbP(graph), "id", "state", &options, false);
 	PG_RETURN_OID(relid);
 }
 

@@ -3,11 +3,13 @@
  * soundness.c
  *	  What a sound governed table and a sound ledger are: one list of problems.
  *
+ * A history is judged as a ledger is.
+ *
  * Everybody who judges a table asks here, and each forgives something else:
  *
  *	- govern asks of a table before it has triggers (table_problems), and of a
  *	  ledger that it takes over, whose triggers it creates anew
- *	  (ledger_problems).  It forgives nothing else: each problem has the
+ *	  (record_problems).  It forgives nothing else: each problem has the
  *	  SQLSTATE with which it refuses it.
  *	- The guard, and the swaps, ask before a fate is written (check_sound).
  *	  They forgive nothing: where a second fate, a lost or a wrong record would
@@ -29,7 +31,8 @@
  *	  fate.
  *
  * A BEFORE INSERT trigger on the ledger is among the imprudent ones: what it
- * left is read back and compared (guard.c).
+ * left is read back and compared (ledger.c).  One on a history is a problem, since of
+ * the rows that a key has there, none could be told to be the new one.
  *
  * A column's number is looked up in the relation's own descriptor, not in the
  * system cache: a new backend has the former, and would fill the latter for
@@ -80,7 +83,9 @@ typedef struct Findings
 								 * lock */
 	const List *partitions;		/* in: OIDs of those whose guards are looked
 								 * at */
+	const RecordKind *kind;		/* of what is looked at as ledger or history */
 	Oid			ledger;
+	Oid			history;
 	List	   *ledger_keys;	/* names of its unique indexes on the key */
 	bool		before_trigger; /* one sees its new rows */
 	List	   *watched;		/* OIDs of all that this rests on */
@@ -107,10 +112,11 @@ add_problem_text(Findings *findings, int sqlerrcode, int traits, const char *hin
 #define add_problem(findings, sqlerrcode, traits, hint, ...) \
 	add_problem_text(findings, sqlerrcode, traits, hint, psprintf(__VA_ARGS__))
 
-/* Adds one of a ledger, whose name comes before the text */
-#define add_misfit(findings, ledger, traits, hint, ...) \
+/* Adds one of a ledger or history, whose name comes before the text */
+#define add_misfit(findings, record, traits, hint, ...) \
 	add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, traits, hint, \
-				"ledger \"%s\" %s", RelationGetRelationName(ledger), psprintf(__VA_ARGS__))
+				"%s \"%s\" %s", (findings)->kind->name, RelationGetRelationName(record), \
+				psprintf(__VA_ARGS__))
 
 /* Adds what is told, and stops nobody */
 #define add_imprudence(findings, ...) \
@@ -495,7 +501,8 @@ find_kind_problems(Findings *findings, Relation relation)
 					"A trigger on one table of an inheritance tree does not see the rows of the others. Use declarative partitioning.",
 					"it is an inheritance parent or child");
 	if (is_ledger(relation))
-		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a ledger");
+		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, NULL, "it is a %s",
+					record_kind(relation)->name);
 	return true;
 }
 
@@ -608,15 +615,15 @@ find_partition_problems(Findings *findings, Relation relation, const GuardTrigge
 }
 
 /* ----------------------------------------------------------------------
- * The ledger
+ * Ledger and history
  * ----------------------------------------------------------------------
  */
 
 /*
- * Looks at a column that every ledger has, as wanted.
+ * Looks at a column that every table of records of its kind has, as wanted.
  */
 static void
-find_ledger_column_problems(Findings *findings, Relation ledger, const RecordColumn *wanted)
+find_record_column_problems(Findings *findings, Relation ledger, const RecordColumn *wanted)
 {
 	Form_pg_attribute found = column_named(ledger, wanted->name);
 
@@ -640,11 +647,11 @@ find_ledger_column_problems(Findings *findings, Relation ledger, const RecordCol
 }
 
 /*
- * Looks at a key column of a ledger, which has to tell apart just what the table's
- * does.
+ * Looks at a key column of a ledger or history, which has to tell apart just what the
+ * table's does.
  */
 static void
-find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
+find_record_key_problems(Findings *findings, Relation ledger, Form_pg_attribute key)
 {
 	const char *name = record_key_name(NameStr(key->attname));
 	Form_pg_attribute found = column_named(ledger, name);
@@ -654,7 +661,8 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 	if (found == NULL)
 	{
 		add_misfit(findings, ledger, DROPPABLE | ALTERABLE,
-				   "If it is the ledger of this table from before its key column was renamed, rename the column of the ledger too.",
+				   psprintf("If it is the %s of this table from before its key column was renamed, rename the column of the %s too.",
+							findings->kind->name, findings->kind->name),
 				   "has no key column \"%s\"", name);
 		return;
 	}
@@ -674,16 +682,18 @@ find_ledger_key_problems(Findings *findings, Relation ledger, Form_pg_attribute 
 }
 
 /*
- * Looks at a relation as the ledger of a table (the topmost one, of a
- * partitioned one); not at its triggers.
+ * Looks at a relation as the ledger or the history of a table (the topmost one, of a
+ * partitioned one); of its triggers only at those that could change new rows of a history.
  */
 static void
-find_misfits(Findings *findings, Relation ledger, Relation relation, List *key_columns)
+find_misfits(Findings *findings, const RecordKind *kind, Relation ledger, Relation relation,
+			 List *key_columns)
 {
 	List	   *names = record_key_names(key_columns);
 	bool		complete = true;
 	ListCell   *cell;
 
+	findings->kind = kind;
 	findings->about = RelationGetRelid(ledger);
 	if (ledger->rd_rel->relkind != RELKIND_RELATION)
 	{
@@ -700,48 +710,94 @@ find_misfits(Findings *findings, Relation ledger, Relation relation, List *key_c
 		add_misfit(findings, ledger, 0, NULL, "belongs to another role than the table");
 	if (ledger->rd_rules != NULL)
 		add_misfit(findings, ledger, 0, "Drop the rules.", "has rules");
-	for (int i = 0; i < LEDGER_COLUMNS; i++)
-		find_ledger_column_problems(findings, ledger, &ledger_columns[i]);
+	if (kind == &history_kind && ledger->trigdesc != NULL && ledger->trigdesc->trig_insert_before_row)
+		add_misfit(findings, ledger, 0, "Drop the trigger.",
+				   "has a trigger that fires before its rows are stored");
+	for (int i = 0; i < kind->ncolumns; i++)
+		find_record_column_problems(findings, ledger, &kind->columns[i]);
 	foreach(cell, key_columns)
 	{
 		Form_pg_attribute key = column_named(relation, lfirst(cell));
 
 		complete = complete && key != NULL && column_named(ledger, record_key_name(lfirst(cell))) != NULL;
 		if (key != NULL)
-			find_ledger_key_problems(findings, ledger, key);
+			find_record_key_problems(findings, ledger, key);
 	}
-	if (complete && !has_key_index(ledger, names, InvalidOid))
+	if (kind == &ledger_kind && complete && !has_key_index(ledger, names, InvalidOid))
 		add_misfit(findings, ledger, DROPPABLE | PASSING, NULL, "has no primary key on \"%s\"",
 				   list_length(names) == 1 ? (char *) linitial(names) : name_list(names));
 }
 
 /*
- * Returns the problems of a relation that is to be the ledger of a table.
+ * Returns the problems of a relation that is to be the ledger or history of a table.
  */
 List *
-ledger_problems(Relation ledger, Relation relation, List *key_columns)
+record_problems(const RecordKind *kind, Relation record, Relation relation, List *key_columns)
 {
 	Findings	findings = {0};
 
-	find_misfits(&findings, ledger, relation, key_columns);
+	find_misfits(&findings, kind, record, relation, key_columns);
 	return findings.problems;
 }
 
 /* ----------------------------------------------------------------------
- * Table and ledger
+ * Table, ledger and history
  * ----------------------------------------------------------------------
  */
 
 /*
- * Opens the ledger of a table, whose guard names it, if it is there and can be
- * looked at; else returns NULL.
+ * Opens the ledger or history of a table, whose guard names it, if it is there and can
+ * be looked at; else returns NULL.
  */
 static Relation
-open_ledger(Findings *findings, Relation relation, const char *ledger)
+open_record(Findings *findings, Relation relation, const char *record)
 {
-	Oid			relid = get_relname_relid(ledger, RelationGetNamespace(relation));
+	Oid			relid = get_relname_relid(record, RelationGetNamespace(relation));
 
 	return OidIsValid(relid) ? look_at(findings, relid) : NULL;
+}
+
+/*
+ * Looks at the ledger or history of a table, whose guard names it, and at its triggers.
+ * Returns it, to be looked away from, or NULL if it is not there.
+ */
+static Relation
+find_record_problems(Findings *findings, Relation relation, const GuardTrigger *guard,
+					 const RecordKind *kind)
+{
+	const char *name = record_of_guard(guard, kind);
+	Relation	record = open_record(findings, relation, name);
+
+	if (record == NULL)
+	{
+		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING | ALTERABLE, NULL,
+					"%s \"%s.%s\" is missing", kind->name,
+					get_namespace_name(RelationGetNamespace(relation)), name);
+		return NULL;
+	}
+	find_misfits(findings, kind, record, relation, guard->key_columns);
+	if (record->rd_rel->relkind == RELKIND_RELATION)
+	{
+		find_trigger_problem(findings, record, LEDGER_TRIGGER, LEDGER_TRIGGER);
+		find_trigger_problem(findings, record, LEDGER_TRUNCATE_TRIGGER, LEDGER_TRUNCATE_TRIGGER);
+	}
+	findings->watched = lappend_oid(findings->watched, RelationGetRelid(record));
+	return record;
+}
+
+/*
+ * Looks at the history of a table, if it is to have one.
+ */
+static void
+find_history_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	Relation	history;
+
+	if (guard->history == NULL ||
+		(history = find_record_problems(findings, relation, guard, &history_kind)) == NULL)
+		return;
+	findings->history = RelationGetRelid(history);
+	look_away(findings, history);
 }
 
 /*
@@ -751,22 +807,14 @@ open_ledger(Findings *findings, Relation relation, const char *ledger)
 static void
 find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
 {
-	Relation	ledger = open_ledger(findings, relation, guard->ledger);
+	Relation	ledger = find_record_problems(findings, relation, guard, &ledger_kind);
 	List	   *keys;
 	ListCell   *cell;
 
 	if (ledger == NULL)
-	{
-		add_problem(findings, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING | ALTERABLE, NULL,
-					"ledger \"%s.%s\" is missing",
-					get_namespace_name(RelationGetNamespace(relation)), guard->ledger);
 		return;
-	}
-	find_misfits(findings, ledger, relation, guard->key_columns);
 	if (ledger->rd_rel->relkind == RELKIND_RELATION)
 	{
-		find_trigger_problem(findings, ledger, LEDGER_TRIGGER, LEDGER_TRIGGER);
-		find_trigger_problem(findings, ledger, LEDGER_TRUNCATE_TRIGGER, LEDGER_TRUNCATE_TRIGGER);
 		findings->before_trigger = ledger->trigdesc != NULL &&
 			ledger->trigdesc->trig_insert_before_row;
 		keys = key_indexes(ledger, record_key_names(guard->key_columns));
@@ -780,13 +828,12 @@ find_ledger_problems(Findings *findings, Relation relation, const GuardTrigger *
 		}
 	}
 	findings->ledger = RelationGetRelid(ledger);
-	findings->watched = lappend_oid(findings->watched, RelationGetRelid(ledger));
 	look_away(findings, ledger);
 }
 
 /*
- * Looks at one lifecycle of a table: its columns, its guard, also that of partitions, and
- * its ledger; with the first, at what the table has once.  See find_all_problems.
+ * Looks at one lifecycle of a table: its columns, its guard, also that of partitions, its
+ * ledger and its history; with the first, at what the table has once.  See find_all_problems.
  */
 static void
 find_lifecycle_problems(Findings *findings, Relation relation, Relation partition,
@@ -803,6 +850,7 @@ find_lifecycle_problems(Findings *findings, Relation relation, Relation partitio
 						 GUARD_TRIGGER);
 	find_partition_problems(findings, relation, guard);
 	find_ledger_problems(findings, relation, guard);
+	find_history_problems(findings, relation, guard);
 }
 
 /*
@@ -936,13 +984,13 @@ find_all_rights(Findings *findings, Relation ledger)
 			SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attacl, &isnull);
 		if (!isnull)
 			find_rights(findings, ledger, DatumGetAclP(acl),
-						attno == 0 ? "ledger" : "a column of ledger");
+						psprintf("%s%s", attno == 0 ? "" : "a column of ", findings->kind->name));
 		ReleaseSysCache(tuple);
 	}
 }
 
 /*
- * Adds the user's triggers on a ledger that see its new rows.
+ * Adds the user's triggers on a ledger or history that see its new rows.
  */
 static void
 find_user_triggers(Findings *findings, Relation ledger)
@@ -956,21 +1004,21 @@ find_user_triggers(Findings *findings, Relation ledger)
 		if (trigger->tgisinternal || !TRIGGER_FOR_INSERT(trigger->tgtype))
 			continue;
 		if (TRIGGER_FOR_BEFORE(trigger->tgtype))
-			add_imprudence(findings, "trigger \"%s\" fires before each row of ledger \"%s\" is stored",
-						   trigger->tgname, RelationGetRelationName(ledger));
+			add_imprudence(findings, "trigger \"%s\" fires before each row of %s \"%s\" is stored",
+						   trigger->tgname, findings->kind->name, RelationGetRelationName(ledger));
 		else
-			add_imprudence(findings, "trigger \"%s\" fires after rows of ledger \"%s\" are stored",
-						   trigger->tgname, RelationGetRelationName(ledger));
+			add_imprudence(findings, "trigger \"%s\" fires after rows of %s \"%s\" are stored",
+						   trigger->tgname, findings->kind->name, RelationGetRelationName(ledger));
 	}
 }
 
 /*
- * Returns whether a locked ledger could run code that govern has not put there,
+ * Returns whether a locked ledger or history could run code that govern has not put there,
  * when a row is written: of a trigger, a rule, a default, a constraint or an index.
  * An additional column counts too: it may be of a domain with a constraint.
  */
 bool
-has_user_code(Relation ledger)
+has_user_code(const RecordKind *kind, Relation ledger, const List *key_columns)
 {
 	TupleDesc	descriptor = RelationGetDescr(ledger);
 	const TupleConstr *constraints = descriptor->constr;
@@ -980,8 +1028,8 @@ has_user_code(Relation ledger)
 
 	for (int i = 0; i < descriptor->natts; i++)
 		columns += !TupleDescAttr(descriptor, i)->attisdropped;
-	columns -= bms_num_members(RelationGetIndexAttrBitmap(ledger, INDEX_ATTR_BITMAP_PRIMARY_KEY));
-	if (columns != LEDGER_COLUMNS || ledger->rd_rules != NULL ||
+	columns -= list_length(key_columns);
+	if (columns != kind->ncolumns || ledger->rd_rules != NULL ||
 		ledger->rd_rel->relrowsecurity ||
 		(constraints != NULL && (constraints->num_check > 0 || constraints->num_defval > 0)))
 		return true;
@@ -1006,12 +1054,41 @@ has_user_code(Relation ledger)
 }
 
 /*
- * Adds the user's unique indexes and exclusion constraints on a ledger.
+ * Returns whether an index, which is open, finds the rows of a key: its first columns are
+ * those columns of the relation, in whatever order.
+ */
+static bool
+finds_key(Relation index, Relation relation, const List *columns)
+{
+	ListCell   *cell;
+
+	if (!index->rd_index->indisvalid || index->rd_index->indnkeyatts < list_length(columns) ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		return false;
+	foreach(cell, columns)
+	{
+		Form_pg_attribute key = column_named(relation, lfirst(cell));
+		bool		found = false;
+
+		for (int i = 0; i < list_length(columns) && key != NULL; i++)
+			found = found || index->rd_index->indkey.values[i] == key->attnum;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Adds the user's unique indexes and exclusion constraints on a ledger or history, and
+ * that a history has no index on its key.
  */
 static void
 find_user_indexes(Findings *findings, Relation ledger, const List *key_columns)
 {
-	List	   *keys = key_indexes(ledger, record_key_names(key_columns));
+	List	   *names = record_key_names(key_columns);
+	bool		is_history = findings->kind == &history_kind;
+	List	   *keys = is_history ? NIL : key_indexes(ledger, names);
+	bool		indexed = false;
 	ListCell   *cell;
 
 	foreach(cell, RelationGetIndexList(ledger))
@@ -1020,13 +1097,19 @@ find_user_indexes(Findings *findings, Relation ledger, const List *key_columns)
 
 		if (index == NULL)
 			continue;
+		indexed = indexed || finds_key(index, ledger, names);
 		if ((index->rd_index->indisunique || index->rd_index->indisexclusion) &&
-			!index->rd_index->indisprimary &&
+			(is_history || !index->rd_index->indisprimary) &&
 			!list_member_oid(keys, lfirst_oid(cell)))
-			add_imprudence(findings, "index \"%s\" of ledger \"%s\" can refuse a fate",
-						   RelationGetRelationName(index), RelationGetRelationName(ledger));
+			add_imprudence(findings, "index \"%s\" of %s \"%s\" can refuse a %s",
+						   RelationGetRelationName(index), findings->kind->name,
+						   RelationGetRelationName(ledger), is_history ? "transition" : "fate");
 		look_away(findings, index);
 	}
+	if (is_history && !indexed)
+		add_imprudence(findings, "history \"%s\" has no index on \"%s\"",
+					   RelationGetRelationName(ledger),
+					   list_length(names) == 1 ? (char *) linitial(names) : name_list(names));
 }
 
 /*
@@ -1073,6 +1156,28 @@ find_event_triggers(Findings *findings)
 }
 
 /*
+ * Adds what is imprudent about the ledger or history of a table.
+ */
+static void
+find_record_imprudences(Findings *findings, Relation relation, const GuardTrigger *guard,
+						const RecordKind *kind)
+{
+	const char *name = record_of_guard(guard, kind);
+	Relation	record = name == NULL ? NULL : open_record(findings, relation, name);
+
+	if (record == NULL)
+		return;
+	findings->kind = kind;
+	if (record->rd_rel->relkind == RELKIND_RELATION)
+	{
+		find_all_rights(findings, record);
+		find_user_triggers(findings, record);
+		find_user_indexes(findings, record, guard->key_columns);
+	}
+	look_away(findings, record);
+}
+
+/*
  * Returns what is imprudent about a table that has a guard; with a state column, about
  * that lifecycle alone.  unlocked: without waiting for anybody.
  */
@@ -1086,18 +1191,11 @@ imprudences(Relation relation, const char *state_column, bool unlocked)
 	foreach(cell, read_guards(relation))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		Relation	ledger;
 
-		if ((state_column != NULL && strcmp(guard->state_column, state_column) != 0) ||
-			(ledger = open_ledger(&findings, relation, guard->ledger)) == NULL)
+		if (state_column != NULL && strcmp(guard->state_column, state_column) != 0)
 			continue;
-		if (ledger->rd_rel->relkind == RELKIND_RELATION)
-		{
-			find_all_rights(&findings, ledger);
-			find_user_triggers(&findings, ledger);
-			find_user_indexes(&findings, ledger, guard->key_columns);
-		}
-		look_away(&findings, ledger);
+		find_record_imprudences(&findings, relation, guard, &ledger_kind);
+		find_record_imprudences(&findings, relation, guard, &history_kind);
 	}
 	return findings.problems;
 }
@@ -1119,6 +1217,7 @@ keep_findings(Governed *governed, const Findings *findings, uint64 begun)
 	int			count = 0;
 
 	governed->ledger_oid = findings->ledger;
+	governed->history_oid = findings->history;
 	governed->before_trigger = findings->before_trigger;
 	governed->problems = NIL;
 	foreach(cell, findings->problems)
@@ -1166,15 +1265,17 @@ judge_soundness(Governed *governed, Relation relation)
 }
 
 /*
- * Returns whether a governed relation, whose ledger that is, may be given a fate.
+ * Returns whether a governed relation, whose ledger and history these are, may be given a
+ * fate.
  * It is looked at just the first time, and again after an invalidation of what
  * that rests on.  An unsound one is looked at each time: nobody has to wait for
  * his repair to be noticed.
  */
 static bool
-is_sound_with(Governed *governed, Relation relation, Oid ledger)
+is_sound_with(Governed *governed, Relation relation, Oid ledger, Oid history)
 {
-	if (!governed->judged || governed->problems != NIL || governed->ledger_oid != ledger)
+	if (!governed->judged || governed->problems != NIL || governed->ledger_oid != ledger ||
+		governed->history_oid != history)
 		judge_soundness(governed, relation);
 	return governed->problems == NIL;
 }
@@ -1185,35 +1286,45 @@ is_sound_with(Governed *governed, Relation relation, Oid ledger)
 bool
 is_sound(Governed *governed, Relation relation)
 {
-	return is_sound_with(governed, relation, governed_ledger(governed, true));
+	return is_sound_with(governed, relation, governed_ledger(governed, true),
+						 governed_history(governed, true));
 }
 
 /*
  * Returns the ledger of a governed relation that may be given a fate, locked as
- * it is to be written; asked before each.  Raises 55000 with the problems of one
- * that is unsound; 42P01 if its ledger is gone, and 42501 if that belongs to
- * another role.
+ * it is to be written, and so is its history; asked before each.  Raises 55000 with the
+ * problems of one that is unsound; 42P01 if its ledger or history is gone, and 42501 if
+ * that belongs to another role.
  */
 Oid
 check_sound(Governed *governed, Relation relation)
 {
 	Oid			ledger;
+	Oid			history;
 
 	/* the ledger that was looked at is the one still, if nothing has come in */
 	if (governed->valid && governed->judged && governed->problems == NIL)
 	{
 		ledger = governed->ledger_oid;
 		LockRelationOid(ledger, RowExclusiveLock);
+		if (OidIsValid(governed->history_oid))
+			LockRelationOid(governed->history_oid, RowExclusiveLock);
 		if (governed->valid && governed->judged)
 			return ledger;
 	}
 
 	/* what is judged must not change before it is written */
 	ledger = governed_ledger(governed, false);
+	history = governed_history(governed, false);
 	LockRelationOid(ledger, RowExclusiveLock);
-	if (is_sound_with(governed, relation, ledger))
+	if (OidIsValid(history))
+		LockRelationOid(history, RowExclusiveLock);
+	if (is_sound_with(governed, relation, ledger, history))
 		return ledger;
-	(void) ledger_owner(ledger, governed->ledger, governed->root, governed->relation);
+	(void) ledger_owner(&ledger_kind, ledger, governed->ledger, governed->root, governed->relation);
+	if (OidIsValid(history))
+		(void) ledger_owner(&history_kind, history, governed->options.history, governed->root,
+							governed->relation);
 	report_unsound(relation, governed->problems);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * soundness.h
- *	  What a sound governed table and a sound ledger are.
+ *	  What a sound governed table, a sound ledger and a sound history are.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,13 +34,14 @@ extern List *default_key(Relation relation);
 extern bool has_key_index(Relation relation, const List *columns, Oid except);
 
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
-extern List *ledger_problems(Relation ledger, Relation relation, List *key_columns);
+extern List *record_problems(const RecordKind *kind, Relation record, Relation relation,
+							 List *key_columns);
 extern List *governed_problems(Relation relation, const char *state_column);
 extern List *problems_for_ddl(Relation relation, const List *partitions,
 							  const char *state_column);
 extern List *imprudences(Relation relation, const char *state_column, bool unlocked);
 extern Relation look_at_relation(Oid relid);
-extern bool has_user_code(Relation ledger);
+extern bool has_user_code(const RecordKind *kind, Relation record, const List *key_columns);
 
 extern void check_partitions(Governed *governed, Relation relation);
 extern void check_readable(Governed *governed, Relation relation);

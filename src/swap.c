@@ -335,7 +335,7 @@ execute_on_row(const Swap *swap, const StatementForm *form, Snapshot snapshot)
 void
 check_stored_where(const Swap *swap, uint64 updated)
 {
-	if (!swap->is_fate)
+	if (!is_recorded(swap->governed, swap->is_fate))
 		return;
 	(void) check_sound(swap->governed, swap->relation);
 	if (swap->governed->is_partitioned && counted_fates(swap->governed) < updated)

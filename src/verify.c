@@ -418,30 +418,45 @@ static const char *const colocated_query =
 " WHERE a.logicalrelid = $1 AND b.logicalrelid = $2 AND colocationid > 0";
 
 /*
- * Adds what is wrong with a distributed table and its ledger as such: of rows whose
- * ledger is on another node, no fate can be recorded.  Returns whether rows and ledger
- * can be compared.  Of other tables, adds nothing.
+ * Adds what is wrong with the ledger or history of a distributed table as such: of rows
+ * whose ledger is on another node, no fate can be recorded.  Returns whether both are
+ * distributed alike.  Connected to SPI.
  */
 static bool
-put_distribution_problems(ReturnSetInfo *result, Relation relation, const char *ledger_name)
+put_colocation_problems(ReturnSetInfo *result, Relation relation, const RecordKind *kind,
+						const char *name)
 {
-	Oid			relid = RelationGetRelid(relation);
-	Oid			ledger = get_relname_relid(ledger_name, RelationGetNamespace(relation));
+	Oid			record = get_relname_relid(name, RelationGetNamespace(relation));
 	Oid			types[] = {OIDOID, OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(ledger)};
+	Datum		values[] = {ObjectIdGetDatum(RelationGetRelid(relation)), ObjectIdGetDatum(record)};
 	bool		colocated;
 
-	if (!is_distributed(relid))
-		return true;
-	SPI_connect();
 	if (SPI_execute_with_args(colocated_query, 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for tables that are colocated");
 	colocated = SPI_processed > 0;
 	if (!colocated)
-		put_problem(result, NULL, psprintf("ledger \"%s\" is not colocated with its table", ledger_name));
-	put_shard_problems(result, relid);
-	if (is_distributed(ledger))
-		put_shard_problems(result, ledger);
+		put_problem(result, NULL, psprintf("%s \"%s\" is not colocated with its table", kind->name, name));
+	if (is_distributed(record))
+		put_shard_problems(result, record);
+	return colocated;
+}
+
+/*
+ * Adds what is wrong with a distributed table, its ledger and its history as such.
+ * Returns whether rows and ledger can be compared.  Of other tables, adds nothing.
+ */
+static bool
+put_distribution_problems(ReturnSetInfo *result, Relation relation, const GuardTrigger *guard)
+{
+	bool		colocated;
+
+	if (!is_distributed(RelationGetRelid(relation)))
+		return true;
+	SPI_connect();
+	put_shard_problems(result, RelationGetRelid(relation));
+	colocated = put_colocation_problems(result, relation, &ledger_kind, guard->ledger);
+	if (guard->history != NULL)
+		(void) put_colocation_problems(result, relation, &history_kind, guard->history);
 	SPI_finish();
 	return colocated;
 }
@@ -508,7 +523,7 @@ verify_fates(PG_FUNCTION_ARGS)
 		{
 			GuardTrigger *guard = lfirst(cell);
 
-			if (guard != NULL && put_distribution_problems(result, relation, guard->ledger))
+			if (guard != NULL && put_distribution_problems(result, relation, guard))
 				put_disagreements(result, get_governed_by(relation, guard->oid), is_only);
 		}
 	}
@@ -518,16 +533,32 @@ verify_fates(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Returns the OIDs of the guards of a relation that is governed: of that state column
+ * (22023 if there is none), or of all.
+ */
+List *
+guards_of_lifecycles(Relation relation, const char *state_column)
+{
+	List	   *guards = read_guards(relation);
+	List	   *oids = NIL;
+	ListCell   *cell;
+
+	if (state_column != NULL || guards == NIL)
+		return list_make1_oid(get_governed(relation, state_column)->guard);
+	foreach(cell, guards)
+		oids = lappend_oid(oids, ((GuardTrigger *) lfirst(cell))->oid);
+	return oids;
+}
+
+/*
  * backfill_fates(relation, state_column) returns the number of ledger rows it added for
  * fated rows that lacked one.
  */
 Datum
 backfill_fates(PG_FUNCTION_ARGS)
 {
-	char	   *state_column;
 	Relation	relation;
 	Identity	caller;
-	List	   *guards;
 	ListCell   *cell;
 	uint64		added = 0;
 
@@ -537,19 +568,7 @@ backfill_fates(PG_FUNCTION_ARGS)
 	check_governed_root(relation);
 
 	caller = become_owner(relation);
-	state_column = get_name_argument(fcinfo, 1);
-	guards = read_guards(relation);
-	if (state_column != NULL || guards == NIL)
-		guards = list_make1_oid(get_governed(relation, state_column)->guard);
-	else
-	{
-		List	   *oids = NIL;
-
-		foreach(cell, guards)
-			oids = lappend_oid(oids, ((GuardTrigger *) lfirst(cell))->oid);
-		guards = oids;
-	}
-	foreach(cell, guards)
+	foreach(cell, guards_of_lifecycles(relation, get_name_argument(fcinfo, 1)))
 	{
 		Governed   *governed = get_governed_by(relation, lfirst_oid(cell));
 

@@ -39,6 +39,7 @@ extern void begin_comparison(Comparison *comparison, const Governed *governed);
 extern bool next_disagreement(Comparison *comparison, Disagreement *disagreement);
 extern void end_comparison(Comparison *comparison);
 extern char *describe_disagreement(const Governed *governed, const Disagreement *disagreement);
+extern List *guards_of_lifecycles(Relation relation, const char *state_column);
 extern bool is_own_table(Oid existing, Relation relation);
 extern void check_no_shard(Relation relation);
 extern void check_whole_table(Relation relation);

@@ -29,6 +29,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('compare_and_swap_many', '{anyelement,anycompatiblearray,text,text,jsonb,text,text,name}', 'setof record', 'volatile', true),
     ('verify_fates', '{regclass,name}', 'setof record', 'volatile', true),
     ('backfill_fates', '{regclass,name}', 'bigint', 'volatile', false),
+    ('forget_actor', '{regclass,text,text,name}', 'bigint', 'volatile', false),
     ('governed_tables', '{}', 'setof record', 'stable', true),
     ('fates_since', '{regclass,text,bigint,name}', 'setof record', 'stable', true),
     ('row_key', '{anyelement}', 'text', 'stable', false),
@@ -36,7 +37,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('hash_evidence', '{record,text[]}', 'text', 'immutable', false),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
-SELECT plan((SELECT count(*)::int * 4 FROM functions) + 27);
+SELECT plan((SELECT count(*)::int * 4 FROM functions) + 28);
 
 SELECT has_function(name, arguments) FROM functions ORDER BY n;
 SELECT function_returns(name, arguments, result) FROM functions ORDER BY n;
@@ -64,6 +65,7 @@ FROM (VALUES
     ('verify_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name, OUT key text, OUT problem text'),
     ('backfill_fates(regclass, name)', 'relation regclass, state_column name DEFAULT NULL::name'),
     ('fates_since(regclass, text, bigint, name)', 'relation regclass, token text DEFAULT NULL::text, at_most bigint DEFAULT NULL::bigint, state_column name DEFAULT NULL::name, OUT key text, OUT from_state text, OUT fate text, OUT assigned_at timestamp with time zone, OUT assigned_by text, OUT transaction_id xid8, OUT reason text, OUT request_id text, OUT evidence_hash text, OUT next_token text'),
+    ('forget_actor(regclass, text, text, name)', 'relation regclass, actor text, pseudonym text, state_column name DEFAULT NULL::name'),
     ('evidence_hash(anyelement, name)', 'subject anyelement, state_column name DEFAULT NULL::name'),
     ('hash_evidence(record, text[])', 'columns record, names text[]')
 ) v (function, arguments);

@@ -84,6 +84,8 @@ my $typed = q{
 	UPDATE t SET state = 'won' WHERE id = 1;
 };
 
+my $with_history = $fixture =~ s/'\)/', history => true)/r;
+
 my $rows = q{SELECT string_agg(format('%s %s/%s', coalesce(t.id, f.id), coalesce(t.state::text, '-'), coalesce(f.fate, '-')),
 	', ' ORDER BY coalesce(t.id, f.id)) FROM t FULL JOIN t_fates f ON f.id = t.id};
 my $problems = q{SELECT string_agg(concat_ws(': ', key, problem), '; ' ORDER BY key, problem) FROM verify_fates('t') WHERE problem NOT LIKE 'imprudent:%'};
@@ -470,6 +472,76 @@ limit '`DETACH` and change rows', \@owner, 'the rows are out of it, the fates st
   fixture => $partitioned, left => '1 open/won', problems => q{1: the row's state is "open", but the ledger holds the fate "won"};
 limit '`TRUNCATE` or `DROP` of one partition', \@owner, 'rows go, fates stay: no second one for their keys',
   q{TRUNCATE t_low; DO $$ BEGIN INSERT INTO t VALUES (1, 'lost'); RAISE 'second'; EXCEPTION WHEN SQLSTATE 'PF002' THEN END $$}, fixture => $partitioned, left => '1 -/won';
+
+# --- The history ------------------------------------------------------------
+
+$group = 'The history';
+
+my @history = (fixture => $with_history, rows => q{SELECT string_agg(format('%s %s-%s', id, from_state, to_state), ', ' ORDER BY id, moved_at) FROM t_history},
+	left => '1 -open, 1 open-won, 2 -open, 3 -draft');
+my @moved = (@history, left => '1 -open, 1 open-won, 2 -open, 2 open-lost, 3 -draft');
+
+refused '`UPDATE`', \@owner, 'PF006', q{UPDATE t_history SET to_state = 'lost'}, @history;
+refused '`UPDATE` of who it was', \@owner, 'PF006', q{UPDATE t_history SET moved_by = 'x'}, @history;
+refused '`DELETE`', \@owner, 'PF006', 'DELETE FROM t_history', @history;
+refused '`TRUNCATE`', \@owner, 'PF006', 'TRUNCATE t_history', @history;
+refused '`TRUNCATE` with the ledger', \@owner, 'PF006', 'TRUNCATE t_history, t_fates', @history;
+refused '`TRUNCATE` with the table, while there are fates', \@owner, 'PF006', 'TRUNCATE t, t_history', @history;
+refused '`TRUNCATE` of all three, with the right to', ['wes'], 'PF006', 'TRUNCATE t, t_fates, t_history', @history, before => 'GRANT TRUNCATE ON t_fates, t_history TO wes';
+limit '`TRUNCATE` of all three in one command', \@owner, 'begins anew: nothing is left of what was', 'TRUNCATE t, t_fates, t_history', @history, left => '';
+harmless '`TRUNCATE` of table and ledger', \@owner, 'the history keeps what it holds', 'TRUNCATE t, t_fates', @history;
+refused '`MERGE` that deletes', \@owner, 'PF006', 'MERGE INTO t_history h USING t ON t.id = h.id WHEN MATCHED THEN DELETE', @history;
+refused 'any of it, without rights on the history', [ 'wes', 'sam' ], '42501', q{INSERT INTO t_history VALUES (2, 'open', 'lost', now(), 'wes', '3')}, @history;
+limit 'forge a row', \@owner, 'the owner may write rows of his own', q{INSERT INTO t_history VALUES (2, 'open', 'lost', now(), 'ann', '3')}, @moved;
+refused '`DROP TABLE`', \@owner, 'PF006', 'DROP TABLE t_history CASCADE', @history;
+refused '`RENAME`', \@owner, 'PF006', 'ALTER TABLE t_history RENAME TO other', @history;
+refused '`RENAME`, and another table in its place', \@owner, 'PF006', 'BEGIN; CREATE TABLE other (LIKE t_history); ALTER TABLE t_history RENAME TO former; ALTER TABLE other RENAME TO t_history', @history;
+refused '`SET SCHEMA`', \@owner, 'PF006', 'ALTER TABLE t_history SET SCHEMA x', @history;
+refused '`DISABLE TRIGGER`', \@owner, 'PF006', 'ALTER TABLE t_history DISABLE TRIGGER ALL', @history;
+refused '`DROP TRIGGER`', \@owner, 'PF006', 'DROP TRIGGER petition_cas_ledger ON t_history', @history;
+refused '`DROP TRIGGER` against `TRUNCATE`', \@owner, 'PF006', 'DROP TRIGGER petition_cas_ledger_truncate ON t_history', @history;
+refused '`CREATE OR REPLACE TRIGGER` with a condition', \@owner, 'PF006',
+  'CREATE OR REPLACE TRIGGER petition_cas_ledger BEFORE UPDATE OR DELETE ON t_history FOR EACH ROW WHEN (false) EXECUTE FUNCTION guard_ledger()', @history;
+refused 'a rule that sends its rows elsewhere', \@owner, 'PF006', 'CREATE RULE r AS ON INSERT TO t_history DO INSTEAD NOTHING', @history;
+refused 'a `BEFORE` trigger', \@owner, 'PF006', 'CREATE TRIGGER r BEFORE INSERT ON t_history FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()', @history;
+refused '`DROP COLUMN`', \@owner, 'PF006', 'ALTER TABLE t_history DROP reason', @history;
+refused '`ALTER COLUMN TYPE`', \@owner, 'PF006', q{ALTER TABLE t_history ALTER to_state TYPE text USING 'lost'}, @history;
+refused '`SET UNLOGGED`', \@owner, 'PF006', 'ALTER TABLE t_history SET UNLOGGED', @history;
+refused 'give it to another owner', \@owner, 'PF006', 'ALTER TABLE t_history OWNER TO ann_too', @history;
+refused '`CREATE OR REPLACE TRIGGER` for a guard without a history', \@owner, 'PF006',
+  q{CREATE OR REPLACE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 't_fates', '{"draft": ["open"], "open": ["won", "lost"]}')}, @history;
+refused 'a guard on another table that names this table\'s history', \@owner, 'PF006',
+  q{CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'u_fates', '{"open": ["won"]}', '{"history": "t_history"}')},
+  @history, before => 'CREATE TABLE u (id int PRIMARY KEY, state text)';
+refused 'a guard of another role\'s table that names this table\'s history', ['sam'], '42501',
+  q{CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON u FOR EACH ROW EXECUTE FUNCTION guard_fate('id', 'state', 'u_fates', '{"open": ["won"]}', '{"history": "t_history"}')},
+  @history, before_super => 'CREATE TABLE w.u (id int PRIMARY KEY, state text); ALTER TABLE w.u OWNER TO sam';
+refused '`govern` the history', \@owner, '42809', q{SELECT govern('t_history', '{"open": ["won"]}', 'id', 'to_state')}, @history;
+refused 'a move by the default of a new column of the history, which the rewrite would lose', \@owner, '55006', 'ALTER TABLE t_history ADD x int DEFAULT f()', @history,
+  before => q{CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t SET state = 'lost' WHERE id = 2; RETURN 1; END $$};
+refused 'a move while the history is without its trigger', \@owner, '55000', q{UPDATE t SET state = 'open' WHERE id = 3}, @history,
+  before_super => 'SET petition_cas.allow_unguard = on; ALTER TABLE w.t_history DISABLE TRIGGER petition_cas_ledger',
+  problems => 'trigger "petition_cas_ledger" of relation "t_history" is disabled';
+harmless 'savepoints: roll the move back', \@all, 'so is its record', q{BEGIN; SAVEPOINT s; UPDATE t SET state = 'lost' WHERE id = 2; ROLLBACK TO s; COMMIT}, @history;
+harmless 'a writer without rights on it moves a row', ['wes'], 'it is recorded', q{UPDATE t SET state = 'lost' WHERE id = 2}, @moved;
+harmless 'row security on the history, forced', \@all, 'it is recorded', q{UPDATE t SET state = 'lost' WHERE id = 2}, @moved,
+  before => 'ALTER TABLE t_history ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY';
+harmless 'a history of the same name in `pg_temp`', \@all, 'it is recorded in the table\'s', "CREATE TEMP TABLE t_history (LIKE w.t_history); SET search_path = pg_temp, w, public;\nUPDATE w.t SET state = 'lost' WHERE id = 2", @moved,
+  before => 'GRANT SELECT ON t_history TO wes';
+
+my @names = (fixture => $with_history, rows => q{SELECT string_agg(DISTINCT format('%s %s', by, what), ', ') FROM (SELECT assigned_by, fate FROM t_fates UNION ALL SELECT moved_by, to_state FROM t_history) n (by, what)},
+	left => 'ann draft, ann open, ann won');
+refused '`forget_actor`', [ 'wes', 'sam' ], '42501', q{SELECT forget_actor('t', 'ann', 'x')}, @names;
+harmless '`forget_actor`', \@owner, 'names are replaced, and nothing else', q{SELECT forget_actor('t', 'ann', 'x')}, @names, left => 'x draft, x open, x won';
+refused '`forget_actor`, with a trigger of the ledger that forges the fate', \@owner, '55000', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+  before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.fate = 'lost'; RETURN new; END $$; CREATE TRIGGER z BEFORE UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
+refused '... that forges it first', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+  before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.fate = 'lost'; RETURN new; END $$; CREATE TRIGGER a BEFORE UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
+refused '... and another one that changes rows meanwhile', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+  before => q{CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t_fates SET assigned_by = 'y'; RETURN NULL; END $$; CREATE TRIGGER a AFTER UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION meddle()};
+refused '... and a constraint that does', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+  before => q{CREATE FUNCTION meddle(by text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t_fates SET fate = 'lost', assigned_by = 'x' WHERE assigned_by = 'ann'; RETURN true; END $$; ALTER TABLE t_fates ADD CHECK (meddle(assigned_by)) NOT VALID};
+refused 'after `forget_actor`, in the same session: change a name', \@owner, 'PF006', "SELECT forget_actor('t', 'ann', 'ann');\nUPDATE t_history SET moved_by = 'x'", @names;
 
 # --- The ledger -------------------------------------------------------------
 

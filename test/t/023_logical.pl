@@ -2,7 +2,8 @@
 # fated rows included, and what follows; a subscriber that has decided otherwise
 # stops with our error; promoted, it goes on, and backfill_fates makes up for a
 # ledger that was not replicated. One that is published later arrives with its
-# history, unless backfill_fates has run before.
+# history, unless backfill_fates has run before. Histories arrive like ledgers, and names
+# that forget_actor replaced are replaced on the subscriber too.
 
 use strict;
 use warnings;
@@ -29,12 +30,14 @@ my $schema = q{
 	SELECT govern('cases', '{"open": ["won", "lost"]}');
 	CREATE TABLE tickets (id int PRIMARY KEY, state text);
 	SELECT govern('tickets', '{"open": ["closed", "dropped"]}');
+	CREATE TABLE boxes (id int PRIMARY KEY, state text);
+	SELECT govern('boxes', '{"new": ["full"], "full": ["new", "sent"]}', history => true);
 	CREATE TABLE parcels (id int PRIMARY KEY, state text);
 	SELECT govern('parcels', '{"sent": ["arrived", "lost"]}')};
 
 # tickets are published without their ledger, parcels at first
 my $publications = q{
-	CREATE PUBLICATION everything FOR TABLE petition_submissions, petition_submissions_fates, cases, cases_fates;
+	CREATE PUBLICATION everything FOR TABLE petition_submissions, petition_submissions_fates, cases, cases_fates, boxes, boxes_fates, boxes_history;
 	CREATE PUBLICATION bare FOR TABLE tickets;
 	CREATE PUBLICATION late FOR TABLE parcels};
 
@@ -47,6 +50,9 @@ $publisher->safe_psql('postgres', q{
 	UPDATE cases SET state = 'won' WHERE id % 10 = 0;
 	INSERT INTO tickets SELECT n, 'open' FROM generate_series(1, 20) n;
 	UPDATE tickets SET state = 'closed' WHERE id <= 5;
+	INSERT INTO boxes SELECT n, 'new' FROM generate_series(1, 20) n;
+	UPDATE boxes SET state = 'full' WHERE id <= 10;
+	UPDATE boxes SET state = 'sent' WHERE id <= 5;
 	INSERT INTO parcels SELECT n, 'sent' FROM generate_series(1, 20) n;
 	UPDATE parcels SET state = 'lost' WHERE id <= 3});
 $publisher->safe_psql('postgres', $publications);
@@ -60,7 +66,8 @@ $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION bare CONNECTION '$connec
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION late CONNECTION '$connection' PUBLICATION late");
 $subscriber->wait_for_subscription_sync($publisher, $_) for qw(everything bare late);
 
-my $contents = join '; ', map { "SELECT '$_', t.* FROM $_ t ORDER BY id" } qw(petition_submissions petition_submissions_fates cases cases_fates tickets);
+my $contents = join '; ', map { "SELECT '$_', t.* FROM $_ t ORDER BY id" } qw(petition_submissions petition_submissions_fates cases cases_fates tickets boxes boxes_fates);
+$contents .= '; SELECT * FROM boxes_history ORDER BY id, moved_at';
 
 sub problems
 {
@@ -75,7 +82,7 @@ sub check_copy
 
 	$publisher->wait_for_catchup($_) for qw(everything bare);
 	is($subscriber->safe_psql('postgres', $contents), $publisher->safe_psql('postgres', $contents), "$name: rows and ledgers are the same");
-	is(problems($subscriber, $_), 0, "$name: verify_fates finds nothing in $_") for qw(petition_submissions cases);
+	is(problems($subscriber, $_), 0, "$name: verify_fates finds nothing in $_") for qw(petition_submissions cases boxes);
 	return;
 }
 
@@ -97,8 +104,13 @@ $publisher->safe_psql('postgres', q{
 	ROLLBACK TO one;
 	SELECT * FROM try_compare_and_swap(null::cases, '8', 'open', 'won');
 	COMMIT;
+	SELECT outcome FROM compare_and_swap_many(null::boxes, ARRAY[6, 7, 8, 9], 'full', 'new');
+	UPDATE boxes SET state = 'sent' WHERE id = 10;
 	UPDATE tickets SET state = 'closed' WHERE id = 6});
 check_copy('streamed');
+is($publisher->safe_psql('postgres', "SELECT forget_actor('boxes', 'the publisher', 'a clerk')"), 40, 'an actor is forgotten on the publisher');
+check_copy('forgotten');
+is($subscriber->safe_psql('postgres', q{SELECT count(*) FROM boxes_history WHERE moved_by = 'the publisher' UNION ALL SELECT count(*) FROM boxes_fates WHERE assigned_by = 'the publisher'}), "0\n0", 'and on the subscriber');
 is($subscriber->safe_psql('postgres', q{
 		SELECT outcome FROM try_compare_and_swap(null::cases, '8', 'open', 'lost');
 		SELECT DISTINCT outcome FROM assign_fates((SELECT array_agg(id) FROM petition_submissions_fates), 'DELIBERATING', 'REFERRED')}),

@@ -1,6 +1,6 @@
 # A schema with governed tables of each kind, for the tests that move it to
 # another place: petitions, states of an enum with names to be quoted, partitions,
-# a key of two columns with two lifecycles, one of integers, a table of another role, and
+# a key of two columns with two lifecycles, one of integers and with a history, a table of another role, and
 # the ledger of a table that is governed no more.
 
 package Shop;
@@ -52,7 +52,7 @@ sub create_shop
 		UPDATE cases SET state = CASE WHEN id % 2 = 0 THEN 'won' ELSE 'lost' END WHERE id % 5 = 0;
 
 		CREATE TABLE orders (tenant int, number text, state smallint NOT NULL DEFAULT 0, payment varchar(10), PRIMARY KEY (tenant, number));
-		SELECT govern('orders', '{"0": ["1", "2"], "1": ["3"]}', initial_states => '{0}');
+		SELECT govern('orders', '{"0": ["1", "2"], "1": ["3"]}', initial_states => '{0}', history => true);
 		SELECT govern('orders', '{"due": ["paid", "waived"]}', state_column => 'payment', keep_rows => false);
 		INSERT INTO orders SELECT n % 4, 'No. ' || n, 0, 'due' FROM generate_series(1, 200) n;
 		UPDATE orders SET state = 2, payment = CASE WHEN tenant = 1 THEN 'waived' ELSE 'paid' END WHERE number ~ '5';
@@ -137,11 +137,13 @@ sub check_shop
 			q{INSERT INTO orders VALUES (9, '', 1, 'due')},
 			q{DELETE FROM cases_fates},
 			q{UPDATE former_fates SET fate = 'a'},
+			q{DELETE FROM orders_history},
+			q{DROP TABLE orders_history},
 			q{TRUNCATE "Mixed Case_fates"},
 			q{TRUNCATE petition_submissions},
 			q{DROP TRIGGER petition_cas_guard ON tickets},
 			q{ALTER TABLE cases DISABLE TRIGGER ALL}) ],
-		[ '00000', 'PF002', 'PF002', 'PF006', 'PF002', 'PF002', 'PF006', 'PF003', ('PF006') x 6 ], "$mode: and so is tampering");
+		[ '00000', 'PF002', 'PF002', 'PF006', 'PF002', 'PF002', 'PF006', 'PF003', ('PF006') x 8 ], "$mode: and so is tampering");
 	is($node->safe_psql($database, qq{
 			SET search_path = $schema, public;
 			BEGIN;
@@ -151,8 +153,9 @@ sub check_shop
 			SELECT count(*) FROM cases_fates WHERE id = 11 AND fate = 'lost';
 			SELECT (compare_and_swap(null::orders, '[1, "No. 1"]', '0', '2', state_column => 'state')).state;
 			SELECT count(*) FROM orders_fates WHERE (tenant, number, fate) = (1, 'No. 1', '2');
+			SELECT string_agg(concat(from_state, '-', to_state), ' ' ORDER BY moved_at) FROM orders_history WHERE (tenant, number) = (1, 'No. 1');
 			ROLLBACK}),
-		"DEFERRED\non its way\nlost\n1\n2\n1", "$mode: what is allowed goes on");
+		"DEFERRED\non its way\nlost\n1\n2\n1\n-0 0-2", "$mode: what is allowed goes on");
 	return;
 }
 
