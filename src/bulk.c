@@ -470,7 +470,8 @@ settle_bulk(Bulk *bulk)
  * Swaps the remaining rows one by one, in the order of their keys: above
  * READ COMMITTED, a single row that has changed since the snapshot fails
  * the statement for all; so does, where fated rows may be deleted, a key whose
- * fate an earlier row has got; and Citus locks no rows of several shards in one.
+ * fate an earlier row has got; of a request that moves rows to a state that leads on,
+ * it is asked for each whether it has done so already; and Citus locks no rows of several shards in one.
  */
 static void
 swap_one_by_one(Bulk *bulk)
@@ -499,7 +500,8 @@ make_bulk_swap(Bulk *bulk)
 	ErrorData  *conflict;
 
 	if (is_distributed(bulk->swap->governed->relid) ||
-		(bulk->swap->is_fate && !bulk->swap->governed->options.keep_rows))
+		(bulk->swap->is_fate ? !bulk->swap->governed->options.keep_rows :
+		 bulk->swap->request_id != NULL))
 	{
 		swap_one_by_one(bulk);
 		return;

@@ -753,6 +753,148 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 }
 
 /*
+ * Adds states and transitions to the lifecycle of a table that the caller owns, or to
+ * that of a state column, with our functions in that schema; returns the whole lifecycle
+ * as it is then.  The lock waits for running assignments and keeps others out until the
+ * transaction ends.
+ */
+static Jsonb *
+extend_relation(const char *schema, Oid relid, const char *state_column, Jsonb *transitions)
+{
+	Relation	relation = open_owned_relation(relid, ShareRowExclusiveLock);
+	GuardTrigger wanted;
+	Governed   *governed;
+	Identity	caller;
+	Jsonb	   *extended;
+	Datum		graph;
+
+	check_governed_root(relation);
+	caller = become_owner(relation);
+	governed = get_governed(relation, state_column);
+	check_readable(governed, relation);
+	hold_column_type(relation, governed->state.name);
+	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
+	extended = lifecycle_to_jsonb(lifecycle_extend(DatumGetJsonbP(graph), transitions));
+	wanted = *read_guard(relation, governed->guard);
+	wanted.graph = JsonbToCString(NULL, &extended->root, VARSIZE(extended));
+	refuse_problems(table_problems(relation, &wanted), relation);
+	check_no_events(relation);
+
+	/* ALTER TABLE refuses to work on a table that is open */
+	relation_close(relation, NoLock);
+	SPI_connect();
+	create_guard(relid, schema, &wanted);
+	SPI_finish();
+	become_caller_again(caller);
+	return extended;
+}
+
+/*
+ * Returns whether lists of names have the same ones, in whatever order.
+ */
+static bool
+has_same_names(const List *a, const List *b)
+{
+	ListCell   *cell;
+
+	foreach(cell, a)
+	{
+		if (!has_name(b, lfirst(cell)))
+			return false;
+	}
+	foreach(cell, b)
+	{
+		if (!has_name(a, lfirst(cell)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Raises 42710 if the guard of a state column differs from what govern is called with, in
+ * more than that its lifecycle may be extended to the new one.
+ */
+static void
+check_same_guard(Relation relation, const GuardTrigger *guard, const Lifecycle *present,
+				 const Lifecycle *lifecycle, const char *key_column, const Options *options,
+				 bool history)
+{
+	const char *lacks = lifecycle_lacks(lifecycle, present);
+	StringInfoData differences;
+	Options		former;
+
+	initStringInfo(&differences);
+	(void) read_options(guard->options, &former);
+	if (lacks != NULL)
+		appendStringInfo(&differences, "The lifecycle has %s, which is not given.\n", lacks);
+	if (key_column != NULL &&
+		strcmp(name_list(guard->key_columns), quote_identifier(key_column)) != 0)
+		appendStringInfo(&differences, "The key is %s.\n", name_list(guard->key_columns));
+	if (former.any_initial != options->any_initial ||
+		!has_same_names(former.initial_states, options->initial_states))
+		appendStringInfo(&differences, "The initial states are %s.\n",
+						 former.any_initial ? "any" : name_list(former.initial_states));
+	/* the order of the evidence is that of its hash */
+	if ((former.evidence == NIL) != (options->evidence == NIL) ||
+		(former.evidence != NIL &&
+		 strcmp(name_list(former.evidence), name_list(options->evidence)) != 0))
+		appendStringInfo(&differences, "The evidence is %s.\n",
+						 former.evidence == NIL ? "none" : name_list(former.evidence));
+	if (former.keep_rows != options->keep_rows)
+		appendStringInfo(&differences, "Fated rows are %skept.\n", former.keep_rows ? "" : "not ");
+	if ((former.history != NULL) != history)
+		appendStringInfo(&differences, "There is %s history.\n", former.history != NULL ? "a" : "no");
+	if (differences.len == 0)
+		return;
+	differences.data[--differences.len] = '\0';
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("column \"%s\" of relation \"%s\" is already governed, but not so",
+					guard->state_column, RelationGetRelationName(relation)),
+			 errdetail_internal("%s", differences.data),
+			 errhint("To change that, call ungovern and govern in one transaction; govern_ddl gives the present call."),
+			 errtable(relation)));
+}
+
+/*
+ * Returns the ledger of a table whose state column is governed already as govern is
+ * called now, after its lifecycle was extended, if the new one does that; InvalidOid for
+ * one that is not governed yet.  Raises 42710 if it is governed in another way.  If there
+ * is nothing to do, nobody waits for this.
+ */
+static Oid
+govern_again(const char *schema, Oid relid, Jsonb *graph, const char *key_column,
+			 const char *state_column, const Options *options, bool history)
+{
+	Relation	relation = open_owned_relation(relid, AccessShareLock);
+	Lifecycle  *lifecycle = lifecycle_parse(graph);
+	Lifecycle  *present;
+	GuardTrigger *guard = NULL;
+	Oid			ledger;
+	ListCell   *cell;
+
+	check_no_shard(relation);
+	foreach(cell, read_guards(relation))
+	{
+		if (strcmp(((GuardTrigger *) lfirst(cell))->state_column, state_column) == 0)
+			guard = lfirst(cell);
+	}
+	if (guard == NULL || relation->rd_rel->relispartition)
+	{
+		relation_close(relation, AccessShareLock);
+		return InvalidOid;
+	}
+	present = lifecycle_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(guard->graph))));
+	check_same_guard(relation, guard, present, lifecycle, key_column, options, history);
+	ledger = governed_ledger(get_governed_by(relation, guard->oid), false);
+	(void) ledger_owner(&ledger_kind, ledger, guard->ledger, relid, RelationGetRelationName(relation));
+	relation_close(relation, AccessShareLock);
+	if (lifecycle_lacks(present, lifecycle) != NULL)
+		(void) extend_relation(schema, relid, state_column, graph);
+	return ledger;
+}
+
+/*
  * Returns the names in an argument that is an array of texts or of names, or NIL if it
  * is null; raises 22004 for a null among them, and 22023 if there is none; hint says
  * what is given instead.
@@ -790,12 +932,14 @@ names_argument(FunctionCallInfo fcinfo, int argument, const char *name, const ch
 
 /*
  * govern(relation, lifecycle, key_column, state_column, initial_states, evidence,
- * keep_rows, history) returns the ledger.
+ * keep_rows, history) returns the ledger.  Called again it changes nothing, or extends the
+ * lifecycle.
  */
 Datum
 govern(PG_FUNCTION_ARGS)
 {
 	Options		options = {0};
+	Oid			ledger;
 
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "lifecycle");
@@ -810,9 +954,14 @@ govern(PG_FUNCTION_ARGS)
 	options.evidence = names_argument(fcinfo, 5, "evidence",
 									  "Name the columns that a decision rests on; null is none.");
 	options.keep_rows = PG_GETARG_BOOL(6);
-	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
-								  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),
-								  &options, PG_GETARG_BOOL(7)));
+	ledger = govern_again(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
+						  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3), &options,
+						  PG_GETARG_BOOL(7));
+	if (!OidIsValid(ledger))
+		ledger = govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
+								 get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),
+								 &options, PG_GETARG_BOOL(7));
+	PG_RETURN_OID(ledger);
 }
 
 /*
@@ -883,46 +1032,15 @@ ungovern(PG_FUNCTION_ARGS)
 }
 
 /*
- * extend_lifecycle(relation, transitions, state_column) replaces the guard of a table and
- * returns the whole lifecycle as it is then.  The lock waits for running
- * assignments and keeps others out until the transaction ends.
+ * extend_lifecycle(relation, transitions, state_column) returns the whole lifecycle as it
+ * is then.
  */
 Datum
 extend_lifecycle(PG_FUNCTION_ARGS)
 {
-	GuardTrigger wanted;
-	GuardTrigger *guard;
-	Governed   *governed;
-	Relation	relation;
-	Identity	caller;
-	Jsonb	   *extended;
-	char	   *schema;
-	Datum		graph;
-
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "transitions");
 	PreventCommandIfReadOnly("extend_lifecycle()");
-	relation = open_owned_relation(PG_GETARG_OID(0), ShareRowExclusiveLock);
-	schema = own_schema(fcinfo);
-	check_governed_root(relation);
-
-	caller = become_owner(relation);
-	governed = get_governed(relation, get_name_argument(fcinfo, 2));
-	guard = read_guard(relation, governed->guard);
-	check_readable(governed, relation);
-	hold_column_type(relation, governed->state.name);
-	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
-	extended = lifecycle_to_jsonb(lifecycle_extend(DatumGetJsonbP(graph), PG_GETARG_JSONB_P(1)));
-	wanted = *guard;
-	wanted.graph = JsonbToCString(NULL, &extended->root, VARSIZE(extended));
-	refuse_problems(table_problems(relation, &wanted), relation);
-	check_no_events(relation);
-
-	/* ALTER TABLE refuses to work on a table that is open */
-	relation_close(relation, NoLock);
-	SPI_connect();
-	create_guard(PG_GETARG_OID(0), schema, &wanted);
-	SPI_finish();
-	become_caller_again(caller);
-	PG_RETURN_JSONB_P(extended);
+	PG_RETURN_JSONB_P(extend_relation(own_schema(fcinfo), PG_GETARG_OID(0),
+									  get_name_argument(fcinfo, 2), PG_GETARG_JSONB_P(1)));
 }

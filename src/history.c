@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -86,6 +87,36 @@ write_history(Governed *governed, Relation relation, Oid history, const Fates *m
 				 errhint("A BEFORE trigger or a rule on the history suppresses its rows. Remove it."),
 				 errtable(relation)));
 	SPI_finish();
+}
+
+static const StatementForm select_moves = {
+	"SELECT {columns} FROM {history} WHERE {key = $}",
+	"k", ON_HISTORY | AS_LEDGER_OWNER
+};
+
+/*
+ * Returns whether a request has moved a key so, at any time, seen with the latest
+ * snapshot; false without a history.  Connected to SPI.
+ */
+bool
+has_move(Governed *governed, const Datum *key, const char *from_state, const char *to_state,
+		 const char *request_id)
+{
+	Oid			history = governed_history(governed, true);
+	Snapshot	latest;
+	uint64		found;
+
+	if (!OidIsValid(history))
+		return false;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	found = governed_execute(governed, &select_moves, history, unconstify(Datum *, key), NULL, latest);
+	UnregisterSnapshot(latest);
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (is_assignment(SPI_tuptable->vals[i], from_state, to_state, request_id))
+			return true;
+	}
+	return false;
 }
 
 /* ----------------------------------------------------------------------

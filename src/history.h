@@ -16,6 +16,9 @@
 
 extern void write_history(Governed *governed, Relation relation, Oid history, const Fates *moves);
 
+extern bool has_move(Governed *governed, const Datum *key, const char *from_state,
+					 const char *to_state, const char *request_id);
+
 extern uint64 rewrite_actor(Relation record, const char *actor, const char *pseudonym);
 extern bool only_rewrites_actor(const TriggerData *call);
 

@@ -1199,8 +1199,8 @@ holds_text(HeapTuple row, LedgerColumn column, const char *text)
 }
 
 /*
- * Returns whether a row of the ledger, which was read, says that a request has assigned
- * that fate from that state.
+ * Returns whether a row of the ledger, or of the history, whose columns begin alike, says
+ * that a request has assigned that fate, or state, from that state.
  */
 bool
 is_assignment(HeapTuple row, const char *from_state, const char *fate, const char *request_id)

@@ -298,6 +298,32 @@ lifecycle_find_name(const Lifecycle *lifecycle, const char *name)
 }
 
 /*
+ * Returns a state or a transition that another lifecycle has and this one has not, for
+ * people, in the current memory context; NULL if it has all of them.
+ */
+char *
+lifecycle_lacks(const Lifecycle *lifecycle, const Lifecycle *other)
+{
+	for (int i = 0; i < other->nstates; i++)
+	{
+		const LifecycleState *state = &other->states[i];
+		int			from = lifecycle_find_name(lifecycle, state->name);
+
+		if (from == NO_STATE)
+			return psprintf("the state \"%s\"", state->name);
+		for (int j = 0; j < state->ntargets; j++)
+		{
+			const char *target = other->states[state->targets[j]].name;
+			int			to = lifecycle_find_name(lifecycle, target);
+
+			if (to == NO_STATE || !lifecycle_allows(lifecycle, from, to))
+				return psprintf("the transition from \"%s\" to \"%s\"", state->name, target);
+		}
+	}
+	return NULL;
+}
+
+/*
  * Is the state one that nothing leads out of?
  */
 bool

@@ -36,6 +36,7 @@ typedef struct Lifecycle
 
 extern Lifecycle *lifecycle_parse(Jsonb *graph);
 extern Lifecycle *lifecycle_extend(Jsonb *graph, Jsonb *transitions);
+extern char *lifecycle_lacks(const Lifecycle *lifecycle, const Lifecycle *other);
 extern Jsonb *lifecycle_to_jsonb(const Lifecycle *lifecycle);
 
 extern int	lifecycle_find(const Lifecycle *lifecycle, const char *name, int length);

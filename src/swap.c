@@ -61,6 +61,7 @@
 
 #include "changes.h"
 #include "errors.h"
+#include "history.h"
 #include "identity.h"
 #include "ledger.h"
 #include "session.h"
@@ -106,6 +107,11 @@ static const StatementForm select_version = {
 /* Finds out whether a row has changed since the snapshot: raises 40001 if so */
 static const StatementForm probe_row = {
 	"SELECT FROM {table} WHERE {key = $} FOR NO KEY UPDATE NOWAIT",
+	"k", ON_TABLE | FIRES_TRIGGERS
+};
+
+static const StatementForm hold_row = {
+	"SELECT FROM {table} WHERE {key = $} FOR NO KEY UPDATE",
 	"k", ON_TABLE | FIRES_TRIGGERS
 };
 
@@ -217,7 +223,7 @@ read_request_id(Swap *swap, FunctionCallInfo fcinfo, int argument)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"request_id\" must not be empty"),
 				 errhint("Give each decision an id of its own, such as a uuid, and the same one when it is sent again.")));
-	if (swap->is_transition && !swap->is_fate)
+	if (swap->is_transition && !swap->is_fate && swap->governed->options.history == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"request_id\" was given, but \"%s\" is no fate of relation \"%s\", which has no history",
@@ -676,14 +682,44 @@ read_current_version(const Swap *swap)
 }
 
 /*
- * Was the fate that stands assigned by the swap's own request, from the same state?
+ * Was the fate that stands assigned by the swap's own request, from the same state?  Or,
+ * where the new state is no fate, has that request moved the row so at any time, as the
+ * history tells?
  */
 static bool
 was_assigned(const Swap *swap)
 {
-	return swap->request_id != NULL && swap->is_fate &&
-		has_assignment(swap->governed, swap->key, swap->expected_state, swap->new_state,
-					   swap->request_id);
+	if (swap->request_id == NULL)
+		return false;
+	return (swap->is_fate ? has_assignment : has_move) (swap->governed, swap->key,
+														swap->expected_state, swap->new_state,
+														swap->request_id);
+}
+
+static void
+execute_hold(void *argument)
+{
+	(void) execute_on_row(argument, &hold_row, InvalidSnapshot);
+}
+
+/*
+ * Has the swap's own request moved the row already, to a state that leads on?  Whatever
+ * came after, it is not to be moved again, even if it is in the expected state once more.
+ * The row is locked before that is asked, so that an attempt under way is waited for.
+ */
+static bool
+was_moved_before(Swap *swap)
+{
+	ErrorData  *conflict;
+
+	if (swap->request_id == NULL || swap->is_fate || !swap->is_transition)
+		return false;
+	/* a row that has changed since the snapshot is one that try_swap tells */
+	if (IsolationUsesXactSnapshot())
+		(void) meets_conflict(execute_hold, swap, &conflict);
+	else
+		execute_hold(swap);
+	return was_assigned(swap);
 }
 
 /*
@@ -829,10 +865,17 @@ read_swapped_row(Swap *swap)
 Outcome
 make_swap(Swap *swap)
 {
-	Outcome		outcome = try_swap(swap);
+	Outcome		outcome = NOT_FOUND;
 
-	if (outcome == ASSIGNED || !was_assigned(swap) ||
-		(!swap->current.exists && row_is_hidden(swap)))
+	if (was_moved_before(swap))
+		read_current_state(swap, false);
+	else
+	{
+		outcome = try_swap(swap);
+		if (outcome == ASSIGNED || !was_assigned(swap))
+			return outcome;
+	}
+	if (!swap->current.exists && row_is_hidden(swap))
 		return outcome;
 	if (swap->function->form_row != NULL)
 		read_swapped_row(swap);

@@ -106,6 +106,30 @@ ALTER TABLE petition_submissions ADD extra int;
 SELECT state, fate_reason FROM assign_fate(pid(1), 'RECEIVED', 'ACKNOWLEDGED', 'other', request_id => 'p1');
 SELECT count(*) FROM petition_submissions_fates;
 
+-- With a history, any transition, whatever came after.
+CREATE TABLE tickets (id int PRIMARY KEY, state text DEFAULT 'open', note text);
+SELECT govern('tickets', '{"open": ["held", "closed"], "held": ["open", "closed"]}', history => true);
+INSERT INTO tickets SELECT generate_series(1, 9);
+SELECT compare_and_swap(NULL::tickets, 1, 'open', 'held', '{"note": "first"}', request_id => 't1');
+SELECT compare_and_swap(NULL::tickets, 1, 'open', 'held', '{"note": "again"}', request_id => 't1');
+UPDATE tickets SET state = 'open' WHERE id = 1;
+SELECT compare_and_swap(NULL::tickets, 1, 'open', 'held', request_id => 't1');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'open', 'held', request_id => 't1');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'held', 'open', request_id => 't1');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'open', 'held', request_id => 't2');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'held', 'closed', request_id => 't1');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'held', 'closed', request_id => 't1');
+SELECT * FROM try_compare_and_swap(NULL::tickets, 1, 'open', 'held', request_id => 't1');
+SELECT * FROM compare_and_swap_many(NULL::tickets, '{3,2,1,3,99}'::int[], 'open', 'held', request_id => 't1');
+UPDATE tickets SET state = 'open' WHERE id = 3;
+SELECT * FROM compare_and_swap_many(NULL::tickets, '{4,3,2}'::int[], 'open', 'held', request_id => 't1');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM compare_and_swap_many(NULL::tickets, '{5,3,2}'::int[], 'open', 'held', request_id => 't1');
+SELECT compare_and_swap(NULL::tickets, 3, 'open', 'held', request_id => 't1');
+COMMIT;
+SELECT id, from_state, to_state, request_id FROM tickets_history WHERE request_id IS NOT NULL ORDER BY id, moved_at;
+SELECT id, fate, request_id FROM tickets_fates;
+
 RESET search_path;
 DROP SCHEMA test_request_id CASCADE;
 DROP ROLE regress_request;
