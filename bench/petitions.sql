@@ -4,7 +4,7 @@
 CREATE TABLE petition_submissions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     type text NOT NULL DEFAULT 'GENERAL',
-    text text NOT NULL CHECK (char_length(text) <= 10000),
+    text varchar(10000) NOT NULL,
     submitter_id uuid,
     state text NOT NULL DEFAULT 'RECEIVED',
     content_hash bytea CHECK (octet_length(content_hash) = 32),
@@ -20,5 +20,8 @@ CREATE TABLE petition_submissions_fates (
     fate text NOT NULL,
     assigned_at timestamptz NOT NULL,
     assigned_by text NOT NULL,
-    transaction_id xid8 NOT NULL
+    transaction_id xid8 NOT NULL,
+    reason text,
+    request_id text,
+    evidence_hash text
 );

@@ -18,12 +18,13 @@ my (%figures, @variants, %titles, %counts);
 # Which contender of a workload the others are compared with, and what its
 # tables are headed.
 my %baseline = (
-    turns => 'bare UPDATE with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
+    turns => 'bare UPDATE with ledger row', orders => 'bare UPDATE of an order with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
     ddl => 'without the extension');
 my %heading = (
     turns => 'One fate a call, the contenders in turns of fifty calls in the same session',
+    orders => 'One fate a call, of a table with a key of two columns and an integer state, in turns',
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
     untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
@@ -85,7 +86,7 @@ sub thousands {
 
 # The head of a workload's tables, and a contender's cells below it. Turns are
 # measured by what a call takes, instead of CPU.
-sub is_by_turns { return $_[0] =~ /^(turns|untouched|growth)$/ }
+sub is_by_turns { return $_[0] =~ /^(turns|orders|untouched|growth)$/ }
 
 sub table_head {
     my ($workload) = @_;
@@ -152,10 +153,16 @@ sub aims_of_rivals {
 
 sub aims_of_the_rest {
     my $lines = '';
+    for my $sync ($figures{orders} ? qw(off on) : ()) {
+        $lines .= aim("compare_and_swap of a key of two columns and an integer state against bare UPDATE with ledger row; synchronous_commit $sync, clients 1",
+            0.93, 0, ratio('orders', "synchronous_commit $sync, clients 1", 'petition_cas: compare_and_swap of an order', $baseline{orders}, 'rate'));
+    }
     if ($figures{bulk}) {
         my @bulk = ('bulk', 'an id', 'petition_cas: assign_fates');
-        $lines .= aim('assign_fates of 1,000 against a set-based UPDATE with ledger, throughput', 0.7, 0,
+        $lines .= aim('assign_fates of 1,000 against a set-based UPDATE with ledger, throughput', 0.8, 0,
             ratio(@bulk, $baseline{bulk}, 'rate'));
+        $lines .= aim('compare_and_swap_many of 1,000 against a set-based UPDATE with ledger, throughput', 0.75, 0,
+            ratio('bulk', 'an id', 'petition_cas: compare_and_swap_many', 'one set-based UPDATE of the state alone, with ledger', 'rate'));
         $lines .= aim('1,000 single transactions against assign_fates, CPU an id', 4, 0,
             ratio('bulk', 'an id', '1,000 transactions of assign_fate', $bulk[2], 'cpu'));
     }

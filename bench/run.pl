@@ -11,7 +11,7 @@
 # file is its title. With NAME.sql there may be a NAME.setup.sql, which creates
 # the tables, in a schema of the contender's own; without it petitions.sql does.
 # In a contender's SQL :id is the petition of the call, and :ids an array of
-# 1,000 of them.
+# 1,000 of them. Those in bench/orders decide orders instead, :n of :tenant.
 #
 # Each contender has connections of its own, which last as long as a setting is
 # measured. By the clock, one contender after the other has a window of some
@@ -19,7 +19,7 @@
 # round, while the others sleep. So what slows the machine down for longer than
 # that slows all alike.
 #
-# In the workloads turns, untouched and growth the contenders share one session
+# In the workloads turns, orders, untouched and growth the contenders share one session
 # instead, and take turns of some calls each. They tell the microseconds of a
 # call as its client sees them, instead of CPU, and find smaller differences.
 #
@@ -104,7 +104,8 @@ sub print_result {
 }
 
 # Returns the contenders in a folder, or those of them that are named. unit is
-# how many petitions a call decides, used how many calls have been made.
+# how many petitions a call decides, used how many calls have been made, table
+# what they are rows of.
 sub contenders {
     my ($folder, @names) = @_;
     my @found;
@@ -117,7 +118,7 @@ sub contenders {
         my $setup = -e "$bench/$folder/$name.setup.sql" ? "$bench/$folder/$name.setup.sql" : "$bench/petitions.sql";
         my $body = join '', @body;
         push @found, { name => $name, schema => "bench_$name", title => $title, body => $body, setup => $setup,
-            unit => $body =~ /:ids\b/ ? 1000 : 1, used => 0 };
+            unit => $body =~ /:ids\b/ ? 1000 : 1, used => 0, table => $folder eq 'orders' ? 'orders' : 'petition_submissions' };
     }
     return @found;
 }
@@ -149,6 +150,15 @@ FROM generate_series(1, $rows) AS n;
 END
 }
 
+# So many orders to be decided, of ten tenants.
+sub orders {
+    my ($rows) = @_;
+    return <<"END";
+INSERT INTO orders (tenant, id, state, customer, total)
+SELECT n % 10, n, 2, 'customer ' || n, n FROM generate_series(1, $rows) AS n;
+END
+}
+
 # The petitions in batches of 1,000, each batch from all over the table.
 sub batches {
     return <<'END';
@@ -169,7 +179,8 @@ sub write_call {
     my $body = $contender->{body};
     $body =~ s/:id\b/lpad(:n::text, 32, '0')::uuid/g;
     $body =~ s/:ids\b/(SELECT ids FROM batches WHERE nr = :n)::uuid[]/g;
-    return "\\set n $number\n$body\n";
+    my $tenant = $body =~ /:tenant\b/ ? "\\set tenant :n % 10\n" : '';
+    return "\\set n $number\n$tenant$body\n";
 }
 
 # The number of a call where so many clients make one each time that :i grows.
@@ -287,18 +298,18 @@ sub run_windows {
     count_calls($_->{contender}, $_->{calls} * ($run{rounds} + 1), %run) for @windows;
 }
 
-# Dies unless each contender has decided a petition with each of its calls, and
+# Dies unless each contender has decided a row with each of its calls, and
 # recorded that where it keeps a ledger.
 sub check_decided {
     for my $contender (@_) {
         my $expected = $contender->{used} * $contender->{unit};
         my $found = sql(<<"END");
 SET search_path = $contender->{schema};
-SELECT (SELECT count(*) FROM petition_submissions WHERE state = 'ACKNOWLEDGED'), (SELECT count(*) FROM petition_submissions_fates);
+SELECT (SELECT count(*) FROM $contender->{table} WHERE state::text IN ('ACKNOWLEDGED', '3')), (SELECT count(*) FROM $contender->{table}_fates);
 END
         chomp $found;
         next if $found eq "$expected|$expected" or $found eq "$expected|0" && $contender->{title} =~ /no ledger/;
-        die "$contender->{title}: $found petitions are decided and recorded in place of $expected\n";
+        die "$contender->{title}: $found rows are decided and recorded in place of $expected\n";
     }
 }
 
@@ -404,21 +415,27 @@ sub run_turns {
 
 # One fate a call, one client. In a session of its own a contender's speed
 # depends on which CPUs client and backend happen to be; here they share that.
-sub workload_turns {
-    my @contenders = contenders('rivals');
+sub one_fate_in_turns {
+    my ($workload, $folder, $fill) = @_;
+    my @contenders = contenders($folder);
     my $rounds = size(21, 5, 1);
     my %turns = (off => size(40, 40, 1), on => size(20, 20, 1));
     my $rows = ($rounds + 1) * $turn * sum0(values %turns);
-    set_up($_, petitions($rows)) for @contenders;
+    set_up($_, $fill->($rows)) for @contenders;
     sql('CHECKPOINT');
     for my $sync (qw(off on)) {
-        progress("turns: synchronous_commit $sync");
+        progress("$workload: synchronous_commit $sync");
         # round 0 warms the caches
-        run_turns(\@contenders, workload => $_ ? 'turns' : 'warm', variant => "synchronous_commit $sync, clients 1",
+        run_turns(\@contenders, workload => $_ ? $workload : 'warm', variant => "synchronous_commit $sync, clients 1",
             round => $_, turns => $turns{$sync}, sync => $sync, random => 1, among => $rows) for 0 .. $rounds;
     }
     check_decided(@contenders);
 }
+
+sub workload_turns { one_fate_in_turns('turns', 'rivals', \&petitions) }
+
+# The same of a table that is not the petitions'.
+sub workload_orders { one_fate_in_turns('orders', 'orders', \&orders) }
 
 # An UPDATE that leaves the state as it is.
 sub workload_untouched {
@@ -719,12 +736,12 @@ sub count_instructions {
 # within 0.1%, whatever else the machine does.
 sub instructions {
     my @names = @_;
-    for my $workload (qw(rivals bulk untouched)) {
+    for my $workload (qw(rivals bulk untouched orders)) {
         for my $contender (contenders($workload, @names)) {
             my $unit = $contender->{unit};
             my ($first, $second) = $unit > 1 ? (7, 10) : (100, 1000);
             my $rows = $unit * (2 * $first + $second);
-            set_up($contender, petitions($rows) . batches());
+            set_up($contender, $workload eq 'orders' ? orders($rows) : petitions($rows) . batches());
             my %run = (clients => 1, sync => 'off', among => $rows, random => 1);
             my $less = count_instructions($contender, $first, %run);
             my $more = count_instructions($contender, $first + $second, %run);
@@ -736,7 +753,7 @@ sub instructions {
 }
 
 my %workloads = (
-    turns => \&workload_turns, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
+    turns => \&workload_turns, orders => \&workload_orders, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
     govern => \&workload_govern, ddl => \&workload_ddl);
 my @wanted;
@@ -746,7 +763,7 @@ for my $argument (@ARGV) {
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(turns single bulk hot untouched copy govern growth ddl) if !@wanted && !$option{instructions};
+@wanted = qw(turns orders single bulk hot untouched copy govern growth ddl) if !@wanted && !$option{instructions};
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }

@@ -50,7 +50,7 @@ CREATE FUNCTION guard_fate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION guard_fate() IS
-'The row trigger of a lifecycle of a governed table, which govern creates: petition_cas_guard, and petition_cas_guard_<state column> for each lifecycle after the first. Its arguments are key columns, state column, ledger, lifecycle and, if they are not the default, options. Records fates in the ledger. Errors: PF002 for a change of a fate, or if the ledger holds another one, PF003 for a transition that is not in the lifecycle, or an insertion in a state that is not an initial one, PF006 for a changed key or, unless keep_rows is false, the DELETE of a fated row, 22023 for an unknown state or an actor, reason or request_id that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and for any change if a governed column is gone, 55006 for a fate while the table is rewritten, 42P01 if the ledger is gone, 42501 if it has another owner, 39P01 if called otherwise.';
+'The row trigger of a lifecycle of a governed table, which govern creates: petition_cas_guard, and petition_cas_guard_<state column> for each lifecycle after the first. Its arguments are key columns, state column, ledger, lifecycle and, if they are not the default, options. Records fates in the ledger. Errors: PF002 for a change of a fate, or if the ledger holds another one, PF003 for a transition that is not in the lifecycle, or an insertion in a state that is not an initial one, PF006 for a changed key, changed evidence of a fated row or, unless keep_rows is false, the DELETE of a fated row, 22023 for an unknown state or an actor, reason or request_id that cannot be recorded, 23502 for a null state, 55000 for a fate if the table or its ledger is unsound, and for any change if a governed column is gone, 55006 for a fate while the table is rewritten, 42P01 if the ledger is gone, 42501 if it has another owner, 39P01 if called otherwise.';
 
 CREATE FUNCTION guard_truncate() RETURNS trigger
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -66,12 +66,19 @@ COMMENT ON FUNCTION guard_ledger() IS
 
 CREATE FUNCTION govern(relation regclass, lifecycle jsonb,
                        key_column name DEFAULT NULL, state_column name DEFAULT 'state',
-                       initial_states text[] DEFAULT NULL, keep_rows boolean DEFAULT true)
+                       initial_states text[] DEFAULT NULL, evidence name[] DEFAULT NULL,
+                       keep_rows boolean DEFAULT true, history boolean DEFAULT false)
     RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], boolean) IS
-'Puts a state column of a table under a lifecycle, beside others that it may have: creates its triggers and its ledger, <table>_fates or, after the first, <table>_<state column>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows, unless keep_rows is false), records the fates that rows have, and returns the ledger. The key is the primary key, or key_column. initial_states are those in which rows may be inserted, null any; keep_rows, whether fated rows can be deleted no more. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if the column is governed already, or another trigger has the name of the guard, 42703 for a column it does not have, 42701 for two key columns that would have the same name in the ledger, 42804 for a state column of a type that holds no states, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle, states that the column cannot hold, rows in states that are not in it, initial_states that are empty or not in it, or another key than that of the table''s other lifecycles, 42501 if the caller does not own the table, 22004 for null.';
+COMMENT ON FUNCTION govern(regclass, jsonb, name, name, text[], name[], boolean, boolean) IS
+'Puts a state column of a table under a lifecycle, beside others that it may have: creates its triggers and its ledger, <table>_fates or, after the first, <table>_<state column>_fates (or takes over one that is sound, agrees with every row, and has no fates without rows, unless keep_rows is false), records the fates that rows have, and returns the ledger. The key is the primary key, or key_column. initial_states are those in which rows may be inserted, null any; evidence are the columns that a decision rests on, whose hash the ledger records; keep_rows, whether fated rows can be deleted no more. Judges what is committed when it is called. Only for the owner. Errors: 42809 if it is not an ordinary or partitioned table, or is a partition, an inheritance parent or child, temporary or a ledger, 42710 if the column is governed already, or another trigger has the name of the guard, 42703 for a column it does not have, 42701 for two key columns that would have the same name in the ledger, or evidence that is named twice, 42804 for a state column of a type that holds no states, 54000 for more than 1000 states, 55000 for a key that is nullable or has no unique index on it alone, for a relation in the ledger''s place that cannot be taken over, or for rows at odds with an earlier ledger or missing from the table, 55006 if trigger events of the table are pending, 22023 for an invalid lifecycle, states that the column cannot hold, rows in states that are not in it, initial_states that are empty or not in it, evidence that is empty, or the key or the state, or another key than that of the table''s other lifecycles, 42501 if the caller does not own the table, 22004 for null.';
+
+CREATE FUNCTION govern_ddl(relation regclass, state_column name DEFAULT NULL) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
+
+COMMENT ON FUNCTION govern_ddl(regclass, name) IS
+'The calls of govern that make a relation governed as it is, for a migration: a line for each of its lifecycles, or the one of state_column, the first lifecycle first. Errors: 55000 if the relation is not governed, 22023 for a state_column that is not governed, 42809 for a partition, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;
@@ -91,11 +98,34 @@ CREATE FUNCTION backfill_fates(relation regclass, state_column name DEFAULT NULL
 COMMENT ON FUNCTION backfill_fates(regclass, name) IS
 'Adds a ledger row for each fated row that lacks one, as after an import under the replica role, in all lifecycles of the table or in that of state_column; returns how many. Only for the owner. Errors: 55000 if the relation is not governed or is unsound, 22023 for a state_column that is not governed, and for a setting that cannot be recorded, 42809 for a partition, 42P01 if the ledger is gone, 42501 if the caller does not own the table or the ledger has another owner, 22004 for null.';
 
+CREATE FUNCTION fates_since(relation regclass, token text DEFAULT NULL, at_most bigint DEFAULT NULL,
+                            state_column name DEFAULT NULL,
+                            OUT key text, OUT from_state text, OUT fate text, OUT assigned_at timestamptz,
+                            OUT assigned_by text, OUT transaction_id xid8, OUT reason text,
+                            OUT request_id text, OUT evidence_hash text, OUT next_token text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
+
+COMMENT ON FUNCTION fates_since(regclass, text, bigint, name) IS
+'The fates of a governed table that come after a token, which is the next_token of the last row that was read before; null begins with the first. It ends before the oldest transaction that is running: so nothing is skipped and nothing returned twice, in whatever order transactions commit. at_most: how many. Errors: 22023 for an invalid token, one of another cluster, a negative at_most, or a state_column that is not governed, or none where there are several lifecycles, 55000 if the relation is not governed, or its ledger has fates of another cluster''s transactions, 0A000 for a distributed table and for a ledger that a subscription writes, 42501 without SELECT on the ledger, 42809 for a partition, 42P01 if the ledger is gone, 22004 for null.';
+
 CREATE FUNCTION row_key(subject anyelement) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION row_key(anyelement) IS
 'The text of the key of a row of a governed table, as compare_and_swap takes it: of one column its text form, of several a JSON array of theirs; null for no row. Errors: 55000 if the table is not governed, 42804 if the argument does not have the row type of a table.';
+
+CREATE FUNCTION evidence_hash(subject anyelement, state_column name DEFAULT NULL) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION evidence_hash(anyelement, name) IS
+'The hash of the columns of a row of a governed table that a decision on it rests on, of the lifecycle of state_column if there are several; null for no row. A swap takes it as seen_hash. It is lower-case hexadecimal SHA-256 over, for each column in the order of govern, its name, a newline, the length in bytes of its text form or - for null, a newline, the text form and a newline, all in UTF-8. Errors: 55000 if the table is not governed, or without evidence, 22023 for a state_column that is not governed, or none where there are several lifecycles, 42804 if the argument does not have the row type of a table.';
+
+CREATE FUNCTION hash_evidence(columns record, names text[]) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION hash_evidence(record, text[]) IS
+'The same hash of a record whose columns have those names, which the statements of swaps ask for. Errors: 22023 unless there are as many names as columns, or for a row of a table that has lost a column, 22004 for null, or a null among the names.';
 
 CREATE FUNCTION governed_tables(OUT relation regclass, OUT state_column name, OUT key_columns name[], OUT ledger regclass,
                                 OUT history regclass, OUT lifecycle jsonb, OUT options jsonb, OUT problems text[])
@@ -138,65 +168,70 @@ COMMENT ON FUNCTION create_petitions() IS
 'Creates the table petition_submissions in the current schema, governed by petition_lifecycle(); returns it. Errors: 42P07 if such a table exists, 3F000 if no schema is selected, and those of govern.';
 
 CREATE FUNCTION assign_fate(submission_id uuid, expected_state text, new_state text,
-                            reason text DEFAULT NULL)
+                            reason text DEFAULT NULL, seen_hash text DEFAULT NULL,
+                            request_id text DEFAULT NULL)
     RETURNS petition_submission
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION assign_fate(uuid, text, text, text) IS
-'Gives a petition its fate if it is in expected_state; returns the petition. The reason is recorded in the petition and in the ledger. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF003 if the lifecycle has no such transition or new_state is not a fate, 22023 for an unknown state or a reason that cannot be recorded, 55000 if the update was suppressed or altered, several rows have the id, or the table is unsound or not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
+COMMENT ON FUNCTION assign_fate(uuid, text, text, text, text, text) IS
+'Gives a petition its fate if it is in expected_state; returns the petition. The reason is recorded in the petition and in the ledger. seen_hash is the evidence_hash of the petition as it was seen; a request_id makes a retry of the call safe. Errors: PF004 if there is no such petition, PF002 if it was fated when the call began, PF001 if it is in another state or changed while the call ran, PF007 if its evidence does not have seen_hash, PF003 if the lifecycle has no such transition or new_state is not a fate, 22023 for an unknown state, a reason or request_id that cannot be recorded, a seen_hash that is no hash, or for a table without evidence, 55000 if the update was suppressed or altered, several rows have the id, or the table is unsound or not governed, 42P01 if there is no petition_submissions on the search_path, 22004 for null.';
 
 CREATE FUNCTION try_assign_fate(submission_id uuid, expected_state text, new_state text,
-                                reason text DEFAULT NULL,
+                                reason text DEFAULT NULL, seen_hash text DEFAULT NULL,
+                                request_id text DEFAULT NULL,
                                 OUT outcome text, OUT current_state text)
     RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION try_assign_fate(uuid, text, text, text) IS
-'Like assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, invalid_transition) and the petition''s present state (null if there is none) instead of raising PF001 to PF004. Other errors are raised, and also PF002 if the ledger holds a fate that the row does not have.';
+COMMENT ON FUNCTION try_assign_fate(uuid, text, text, text, text, text) IS
+'Like assign_fate, but returns the outcome (assigned, not_found, already_fated, concurrent_modification, evidence_changed, invalid_transition) and the petition''s present state (null if there is none) instead of raising PF001 to PF004 and PF007. Other errors are raised, and also PF002 if the ledger holds a fate that the row does not have.';
 
 CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_state text,
-                             reason text DEFAULT NULL)
+                             reason text DEFAULT NULL, request_id text DEFAULT NULL)
     RETURNS TABLE (submission_id uuid, outcome text, current_state text)
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION assign_fates(uuid[], text, text, text) IS
-'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule, or with a key column that is an array.';
+COMMENT ON FUNCTION assign_fates(uuid[], text, text, text, text) IS
+'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned, unless there is a request_id. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule, or with a key column that is an array.';
 
 CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                  changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                 seen_hash text DEFAULT NULL, request_id text DEFAULT NULL,
                                  state_column name DEFAULT NULL)
     RETURNS anyelement
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
-'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders. The key may be of any type, and its text form is read by the key''s own; one of several columns is a JSON array of their values, or an object. changes are other columns to set in the same UPDATE, a JSON object; the reason is recorded in the ledger; state_column names the lifecycle if there are several. Errors: those of assign_fate, 42804 if subject does not have the row type of a table, 23514 if it is of a domain that the row would violate, 22023 also for a key of another form, changes that are no object or set the key or a state column, and a state_column that is not governed, or none where there are several lifecycles, 42703 for changes of a column that there is not, 0A000 for a generated state column.';
+COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, text, text, name) IS
+'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders. The key may be of any type, and its text form is read by the key''s own; one of several columns is a JSON array of their values, or an object. changes are other columns to set in the same UPDATE, a JSON object; the reason is recorded in the ledger; seen_hash is the evidence_hash of the row as it was seen; a request_id makes a retry of the call safe; state_column names the lifecycle if there are several. Errors: those of assign_fate, and 42804 if subject does not have the row type of a table, 23514 if it is of a domain that the row would violate, 22023 also for a key of another form, changes that are no object or set the key, a state column or evidence that was seen, a request_id for a transition that is no fate, and a state_column that is not governed, or none where there are several lifecycles, 42703 for changes of a column that there is not, 0A000 for a generated state column.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                     seen_hash text DEFAULT NULL, request_id text DEFAULT NULL,
                                      state_column name DEFAULT NULL,
                                      OUT outcome text, OUT current_state text)
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, name) IS
+COMMENT ON FUNCTION try_compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, text, text, name) IS
 'Like compare_and_swap, but returns the outcome and the row''s present state, as try_assign_fate does. On a table with keep_rows false, a fate that the ledger holds for the key is already_fated.';
 
 CREATE FUNCTION try_compare_and_swap(relation regclass, key anycompatible, expected_state text, new_state text,
                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
+                                     seen_hash text DEFAULT NULL, request_id text DEFAULT NULL,
                                      state_column name DEFAULT NULL,
                                      OUT outcome text, OUT current_state text)
     AS 'MODULE_PATHNAME', 'try_compare_and_swap_relation' LANGUAGE C;
 
-COMMENT ON FUNCTION try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, name) IS
+COMMENT ON FUNCTION try_compare_and_swap(regclass, anycompatible, text, text, jsonb, text, text, text, name) IS
 'The same for a table that is a value, such as a parameter: $1::regclass. Errors: as for the other form, 42P01 if there is no such relation, 22004 for null.';
 
 CREATE FUNCTION compare_and_swap_many(subject anyelement, keys anycompatiblearray, expected_state text, new_state text,
                                       changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
-                                      state_column name DEFAULT NULL,
+                                      request_id text DEFAULT NULL, state_column name DEFAULT NULL,
                                       OUT key text, OUT outcome text, OUT current_state text) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-COMMENT ON FUNCTION compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, name) IS
-'Like try_compare_and_swap for many rows in one statement, which locks them in the order of their keys; returns an outcome for each key, in the order given. A key that is given again repeats the outcome of the first time, except that assigned is followed by already_fated after a fate, and by concurrent_modification after another transition. Errors: those of try_compare_and_swap, 22004 for a null key, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
+COMMENT ON FUNCTION compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, text, name) IS
+'Like try_compare_and_swap for many rows in one statement, which locks them in the order of their keys; returns an outcome for each key, in the order given. A key that is given again repeats the outcome of the first time, except that assigned is followed, without a request_id, by already_fated after a fate, and by concurrent_modification after another transition. Errors: those of try_compare_and_swap, 22004 for a null key, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
 --
 -- Storage guard against DDL

@@ -55,6 +55,7 @@ static const StatementForm lock_free_rows = {
 typedef struct BulkItem
 {
 	const Datum *key;
+	int			input;			/* where it was given */
 	Outcome		outcome;
 	RowState	began;			/* when the call began */
 	RowState	current;		/* now */
@@ -66,6 +67,8 @@ typedef struct Bulk
 	Swap	   *swap;
 	int			count;
 	BulkItem   *items;
+	BulkItem  **given;			/* that of each key, in the order of the input */
+	BulkItem   *found;			/* by the last search */
 	Outcome		target;			/* which of them are to be updated */
 } Bulk;
 
@@ -85,33 +88,44 @@ collect_items(Bulk *bulk, const Datum *keys, int count)
 	int			distinct = 0;
 
 	bulk->items = palloc_extended(Max(1, count) * sizeof(BulkItem), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	bulk->given = palloc_extended(Max(1, count) * sizeof(BulkItem *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < count; i++)
 	{
 		bulk->items[i].key = &keys[i * key->ncolumns];
+		bulk->items[i].input = i;
 		bulk->items[i].outcome = STILL_EXPECTED;
 	}
 	qsort_arg(bulk->items, count, sizeof(BulkItem), compare_items, key);
 	for (int i = 0; i < count; i++)
 	{
+		int			input = bulk->items[i].input;
+
 		if (i == 0 || compare_items(&bulk->items[i], &bulk->items[distinct - 1], key) != 0)
 			bulk->items[distinct++] = bulk->items[i];
+		bulk->given[input] = &bulk->items[distinct - 1];
 	}
 	bulk->count = distinct;
+	bulk->found = bulk->items;
 	bulk->target = STILL_EXPECTED;
 }
 
 /*
- * Returns the item of a key, which is there.
+ * Returns the item of a key, which is there.  Most statements return their rows in the
+ * order of the keys, so that it is the one after the last.
  */
 static BulkItem *
-find_item(const Bulk *bulk, const Datum *key)
+find_item(Bulk *bulk, const Datum *key)
 {
 	BulkItem	wanted = {key};
-	BulkItem   *item = bsearch_arg(&wanted, bulk->items, bulk->count, sizeof(BulkItem),
-								   compare_items, &bulk->swap->governed->key);
+	BulkItem   *item = bulk->found + 1;
 
+	if (item >= bulk->items + bulk->count ||
+		!is_same_key(&bulk->swap->governed->key, item->key, key))
+		item = bsearch_arg(&wanted, bulk->items, bulk->count, sizeof(BulkItem),
+						   compare_items, &bulk->swap->governed->key);
 	if (item == NULL)
 		elog(ERROR, "key \"%s\" was not asked for", key_text(&bulk->swap->governed->key, key));
+	bulk->found = item;
 	return item;
 }
 
@@ -120,7 +134,7 @@ find_item(const Bulk *bulk, const Datum *key)
  * column on.
  */
 static BulkItem *
-returned_item(const Bulk *bulk, HeapTuple row, int column)
+returned_item(Bulk *bulk, HeapTuple row, int column)
 {
 	Datum		key[MAX_KEY_COLUMNS];
 
@@ -208,14 +222,14 @@ swap_items(Bulk *bulk)
 {
 	Swap	   *swap = bulk->swap;
 	Fates		fates = {NULL, 0, swap->expected_state, swap->new_state};
-	int			level = begin_reason(swap);
+	int			level = begin_record(swap);
 	FateBatch	batch;
 
 	if (!swap->is_fate || !is_sound(swap->governed, swap->relation) ||
 		!begin_batch(&batch, swap->governed, swap->relation, &fates, bulk->count))
 	{
 		update_items(bulk);
-		end_reason(level);
+		end_record(level);
 		return;
 	}
 	PG_TRY();
@@ -229,7 +243,7 @@ swap_items(Bulk *bulk)
 	PG_END_TRY();
 	if (batch.fates.count > 0)
 		record_fates(swap->governed, swap->relation, &batch.fates);
-	end_reason(level);
+	end_record(level);
 }
 
 static void
@@ -317,7 +331,7 @@ report_suppressed_with(const Bulk *bulk, Outcome outcome)
  * under a snapshot, in the order of the items.
  */
 static RowVersion *
-read_versions(const Bulk *bulk, Snapshot snapshot)
+read_versions(Bulk *bulk, Snapshot snapshot)
 {
 	RowVersion *versions = palloc_extended(bulk->count * sizeof(RowVersion),
 										   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -337,7 +351,7 @@ read_versions(const Bulk *bulk, Snapshot snapshot)
  * now.
  */
 static RowVersion *
-read_current_versions(const Bulk *bulk)
+read_current_versions(Bulk *bulk)
 {
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	RowVersion *versions = read_versions(bulk, latest);
@@ -351,7 +365,7 @@ read_current_versions(const Bulk *bulk)
  * is there in the same version as before.
  */
 static void
-report_unchanged(const Bulk *bulk, const RowVersion *before)
+report_unchanged(Bulk *bulk, const RowVersion *before)
 {
 	RowVersion *current = read_current_versions(bulk);
 
@@ -506,6 +520,36 @@ make_bulk_swap(Bulk *bulk)
 }
 
 /*
+ * Marks those of the rows that were not swapped, with that outcome, because the same
+ * request has swapped them already.
+ */
+static void
+find_retries(Bulk *bulk, Outcome outcome)
+{
+	Swap	   *swap = bulk->swap;
+	SwapParameters values;
+	uint64		found;
+
+	if (fill_keys(bulk, outcome, 0, values) == 0)
+		return;
+	found = read_ledger_rows(swap->governed, values);
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (is_assignment(returned_row(i), swap->expected_state, swap->new_state, swap->request_id))
+			returned_item(bulk, returned_row(i), LEDGER_COLUMNS + 1)->outcome = RETRIED;
+	}
+	for (int i = 0; i < bulk->count; i++)
+	{
+		BulkItem   *item = &bulk->items[i];
+
+		if (item->outcome != RETRIED)
+			continue;
+		memcpy(swap->key, item->key, swap->governed->key.ncolumns * sizeof(Datum));
+		item->outcome = item->current.exists || !row_is_hidden(swap) ? ASSIGNED : outcome;
+	}
+}
+
+/*
  * Makes the swaps of that many keys, one behind the other, of which the swap says
  * all but key and outcome, and returns their outcomes as rows of key, outcome and
  * state, in the order of the input.  A key that is given again finds what its
@@ -521,10 +565,16 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 	collect_items(&bulk, keys, count);
 	SPI_connect();
 	make_bulk_swap(&bulk);
+	if (swap->request_id != NULL && swap->is_fate)
+	{
+		find_retries(&bulk, NOT_FOUND);
+		find_retries(&bulk, ALREADY_FATED);
+		find_retries(&bulk, CONCURRENT_MODIFICATION);
+	}
 	for (int i = 0; i < count; i++)
 	{
 		const Datum *given = &keys[i * key->ncolumns];
-		BulkItem   *item = find_item(&bulk, given);
+		BulkItem   *item = bulk.given[i];
 		Datum		values[3] = {0};
 		bool		nulls[3] = {false, false, item->current.state == NULL};
 
@@ -534,22 +584,21 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 		if (item->current.state != NULL)
 			values[2] = CStringGetTextDatum(item->current.state);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		if (item->outcome == ASSIGNED)
+		if (item->outcome == ASSIGNED && swap->request_id == NULL)
 			item->outcome = swap->is_fate ? ALREADY_FATED : CONCURRENT_MODIFICATION;
 	}
 	SPI_finish();
 }
 
-#define SWAP_LOCKED(changes) \
-	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
-	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE)" \
-	" UPDATE {table} AS {row} SET {state} = $3" changes \
-	" FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
+static const StatementForm swap_rows = {
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}"
+	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE)"
+	" UPDATE {table} AS {row} SET {state} = $3{set}"
+	" FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}",
+	"Kss", ON_TABLE | FIRES_TRIGGERS
+};
 
-static const StatementForm swap_rows = {SWAP_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS};
-static const StatementForm swap_rows_and_more = {SWAP_LOCKED("{changes}"), "Kssj", ON_TABLE | FIRES_TRIGGERS};
-
-static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, &swap_rows_and_more, &try_subject_function};
+static const SwapFunction many_function = {"compare_and_swap_many()", false, NULL, &swap_rows, NULL, NULL, &try_subject_function};
 
 /*
  * Raises 0A000 for a key with a column of a type that has no array type: keys go to the
@@ -572,7 +621,7 @@ check_key_arrays(const Key *key, Relation relation)
 
 /*
  * compare_and_swap_many(subject, keys, expected_state, new_state, changes, reason,
- * state_column) returns an outcome for each key.
+ * request_id, state_column) returns an outcome for each key.
  */
 Datum
 compare_and_swap_many(PG_FUNCTION_ARGS)

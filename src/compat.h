@@ -56,6 +56,18 @@ extern PGDLLEXPORT void _PG_init(void);
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \
 	(AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid))
+#define object_aclcheck(classid, objectid, roleid, mode) \
+	((classid) == ProcedureRelationId ? pg_proc_aclcheck(objectid, roleid, mode) : \
+	 (AssertMacro((classid) == NamespaceRelationId), pg_namespace_aclcheck(objectid, roleid, mode)))
+#endif
+
+/* 16 can leave out all indexes but those that summarize. */
+#if PG_VERSION_NUM >= 160000
+#define insert_index_tuples(target, row, estate) \
+	ExecInsertIndexTuples(target, row, estate, false, false, NULL, NIL, false)
+#else
+#define insert_index_tuples(target, row, estate) \
+	ExecInsertIndexTuples(target, row, estate, false, false, NULL, NIL)
 #endif
 
 /* 16 calls a relation's file by another name. */

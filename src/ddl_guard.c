@@ -101,13 +101,20 @@ typedef struct Before
 	List	   *problems;		/* Problems */
 } Before;
 
+/* A column that may be widened: of states, or of evidence */
+typedef struct KnownColumn
+{
+	const char *name;
+	Oid			type;
+	int32		typmod;
+} KnownColumn;
+
 /* A guard of a table, and the ledger that it names, if there is one */
 typedef struct KnownGuard
 {
 	GuardTrigger *guard;
 	Oid			ledger;
-	Oid			state_type;
-	int32		state_typmod;
+	List	   *columns;		/* KnownColumns */
 } KnownGuard;
 
 /*
@@ -120,6 +127,8 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
+	Oid			view;			/* that it replaces, or InvalidOid */
+	int			view_columns;	/* of that, before */
 	bool		dropped;		/* it has dropped something */
 } Watch;
 
@@ -379,6 +388,16 @@ get_column_type(Relation relation, const char *name, Oid *type, int32 *typmod)
 }
 
 /*
+ * Returns the names of the columns that a guard judges besides the key: that of the
+ * state, and those of the evidence.
+ */
+static List *
+judged_columns(const GuardTrigger *guard)
+{
+	return lcons(guard->state_column, evidence_columns(guard->options));
+}
+
+/*
  * Returns the guards of a table, and the ledgers that they name.
  */
 static List *
@@ -389,12 +408,19 @@ known_guards(Relation relation)
 
 	foreach(cell, read_guards(relation))
 	{
-		KnownGuard *guard = palloc(sizeof(KnownGuard));
+		KnownGuard *guard = palloc0(sizeof(KnownGuard));
+		ListCell   *name;
 
 		guard->guard = lfirst(cell);
 		guard->ledger = get_relname_relid(guard->guard->ledger, RelationGetNamespace(relation));
-		get_column_type(relation, guard->guard->state_column, &guard->state_type,
-						&guard->state_typmod);
+		foreach(name, judged_columns(guard->guard))
+		{
+			KnownColumn *column = palloc(sizeof(KnownColumn));
+
+			column->name = lfirst(name);
+			get_column_type(relation, column->name, &column->type, &column->typmod);
+			guard->columns = lappend(guard->columns, column);
+		}
 		known = lappend(known, guard);
 	}
 	return known;
@@ -614,6 +640,34 @@ note_drop(DropStmt *command, const Event *event)
 }
 
 /*
+ * Returns how many columns a relation has, those that were dropped included.
+ */
+static int
+count_columns(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			count;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	count = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return count;
+}
+
+/*
+ * Notes the view that a command replaces, which may give it more columns.
+ */
+static void
+note_view(ViewStmt *command, const Event *event)
+{
+	Oid			namespace = RangeVarGetCreationNamespace(command->view);
+
+	event->watch->view = get_relname_relid(command->view->relname, namespace);
+	event->watch->view_columns = count_columns(event->watch->view);
+}
+
+/*
  * Notes how the governed tables are that a command, which may be a part of the
  * one that the event is about, names.
  */
@@ -649,6 +703,8 @@ note_command(Node *command, const Event *event)
 	}
 	if (IsA(command, DropStmt))
 		note_drop((DropStmt *) command, event);
+	else if (IsA(command, ViewStmt) && ((ViewStmt *) command)->replace)
+		note_view((ViewStmt *) command, event);
 	else if (IsA(command, AlterObjectSchemaStmt) &&
 			 ((AlterObjectSchemaStmt *) command)->objectType == OBJECT_EXTENSION)
 		note_extension(strVal(((AlterObjectSchemaStmt *) command)->object), event);
@@ -1064,11 +1120,11 @@ rewrites_column(Node *command, const char *column)
 }
 
 /*
- * Returns whether a command only makes the varchar column of a guard's state longer,
- * without an expression that could write another state.
+ * Returns whether a command only makes a varchar column longer, which a guard judges,
+ * without an expression that could write something else.
  */
 static bool
-only_widens(Relation relation, const GuardTrigger *guard, const Event *event)
+only_widens(Relation relation, const GuardTrigger *guard, const char *column, const Event *event)
 {
 	const Before *before = find_before(governed_root(relation), event);
 	const KnownGuard *former = before == NULL ? NULL : guard_named(before->guards, guard->name);
@@ -1078,22 +1134,29 @@ only_widens(Relation relation, const GuardTrigger *guard, const Event *event)
 
 	if (former == NULL)
 		return false;
-	get_column_type(relation, guard->state_column, &type, &typmod);
 	foreach(cell, ((AlterTableStmt *) event->command)->cmds)
 	{
 		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
 
 		if (subcommand->subtype == AT_AlterColumnType &&
-			strcmp(subcommand->name, guard->state_column) == 0 &&
+			strcmp(subcommand->name, column) == 0 &&
 			((ColumnDef *) subcommand->def)->raw_default != NULL)
 			return false;
 	}
-	return former->state_type == VARCHAROID && type == VARCHAROID &&
-		(typmod == -1 || (former->state_typmod != -1 && typmod >= former->state_typmod));
+	get_column_type(relation, column, &type, &typmod);
+	foreach(cell, former->columns)
+	{
+		const KnownColumn *known = lfirst(cell);
+
+		if (strcmp(known->name, column) == 0)
+			return known->type == VARCHAROID && type == VARCHAROID &&
+				(typmod == -1 || (known->typmod != -1 && typmod >= known->typmod));
+	}
+	return false;
 }
 
 /*
- * Refuses to write other keys or states into the rows of a governed table, or
+ * Refuses to write other keys, states or evidence into the rows of a governed table, or
  * anything into those of a ledger, by an ALTER TABLE (or ALTER TYPE) on the
  * relation altered: this one, one that it is a partition of, or its type.
  */
@@ -1110,16 +1173,17 @@ check_columns(Relation relation, Oid altered, const Event *event)
 	foreach(cell, read_guards(relation))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		bool		rewritten = rewrites_column(event->command, guard->state_column);
-		ListCell   *key;
+		bool		rewritten = false;
+		ListCell   *column;
 
-		if (rewritten && only_widens(relation, guard, event))
-			rewritten = false;
-		foreach(key, guard->key_columns)
-			rewritten = rewritten || rewrites_column(event->command, lfirst(key));
+		foreach(column, guard->key_columns)
+			rewritten = rewritten || rewrites_column(event->command, lfirst(column));
+		foreach(column, judged_columns(guard))
+			rewritten = rewritten || (rewrites_column(event->command, lfirst(column)) &&
+									  !only_widens(relation, guard, lfirst(column), event));
 		if (rewritten)
 			report_protected_relation(relation,
-									  "cannot alter the type of the key or state column of governed relation \"%s\"",
+									  "cannot alter the type of a key, state or evidence column of governed relation \"%s\"",
 									  UNGOVERN_HINT);
 	}
 	if (!has_guard(relation) && is_ledger(relation) &&
@@ -1259,8 +1323,8 @@ altered_objects(Oid classid)
  */
 
 /*
- * Refuses to change a type by which rows are told apart, or their states are:
- * that of a column that governs a table.  Of a table whose guard is not in
+ * Refuses to change a type by which rows are told apart, or their states are, or on
+ * which decisions rest: that of a column that governs a table.  Of a table whose guard is not in
  * order, which a stranger may have made so, nothing is kept anyway.
  */
 static void
@@ -1279,6 +1343,7 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 
 		if (!OidIsValid(ledger) || relation_owner(ledger) != relation_owner(relid) ||
 			!(has_name(guard->key_columns, column) ||
+			  has_name(evidence_columns(guard->options), column) ||
 			  (is_label && strcmp(column, guard->state_column) == 0)))
 			continue;
 		detail_begin(&detail);
@@ -1289,12 +1354,12 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
 		ereport(ERROR,
 				(errcode(ERRCODE_FATE_PROTECTED),
 				 is_label ?
-				 errmsg("cannot rename a value of an enum that governed relation \"%s\" knows its keys or states by",
+				 errmsg("cannot rename a value of an enum that governed relation \"%s\" has its keys, states or evidence in",
 						get_rel_name(relid)) :
-				 errmsg("cannot alter a type that governed relation \"%s\" knows its keys by",
+				 errmsg("cannot alter a type that governed relation \"%s\" has its keys or evidence in",
 						get_rel_name(relid)),
 				 errdetail_internal("%s", detail_end(&detail)),
-				 errhint("%s", has_name(guard->key_columns, column) ? UNGOVERN_HINT :
+				 errhint("%s", strcmp(column, guard->state_column) != 0 ? UNGOVERN_HINT :
 						 "Add a value, and extend the lifecycle, instead.")));
 	}
 }
@@ -1340,8 +1405,8 @@ check_type_users(Oid type, bool is_label)
 }
 
 /*
- * Judges a command on a type: one that renames a label of an enum, or changes
- * the columns of relations, which were touched.
+ * Judges a command on a type: one that renames a label of an enum, gives a view more
+ * columns, or changes those of relations, which were touched.
  */
 static void
 check_types(const List *touched_oids, const Event *event)
@@ -1353,6 +1418,9 @@ check_types(const List *touched_oids, const Event *event)
 		foreach(cell, altered_objects(TypeRelationId))
 			check_type_users(lfirst_oid(cell), true);
 	}
+	if (event->watch != NULL && OidIsValid(event->watch->view) &&
+		count_columns(event->watch->view) != event->watch->view_columns)
+		check_type_users(get_rel_type_id(event->watch->view), false);
 	if (!has_subcommand(event->command, AT_AddColumn, NULL) &&
 		!has_subcommand(event->command, AT_DropColumn, NULL) &&
 		!has_subcommand(event->command, AT_AlterColumnType, NULL))
@@ -1488,9 +1556,9 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 		{
 			const GuardTrigger *guard = lfirst(cell);
 
-			if (has_name(guard->key_columns, column) || strcmp(column, guard->state_column) == 0)
+			if (has_name(guard->key_columns, column) || has_name(judged_columns(guard), column))
 				report_protected_relation(relation,
-										  "cannot drop the key or state column of governed relation \"%s\"",
+										  "cannot drop a key, state or evidence column of governed relation \"%s\"",
 										  UNGOVERN_HINT);
 		}
 		if (is_ledger(relation))

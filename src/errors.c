@@ -167,7 +167,7 @@ problems_detail(Relation relation, const List *problems)
 }
 
 /*
- * Returns the DETAIL of PF001 to PF004.  Where the row's values are withheld,
+ * Returns the DETAIL of PF001 to PF004, and of PF007.  Where the row's values are withheld,
  * it tells the relation and what was asked, which the caller knows already.
  *
  * A current_state of null has two meanings, and row_exists, which follows it
@@ -208,7 +208,13 @@ refusal_detail(const Refusal *refusal)
 	{
 		detail_timestamp(&detail, "assigned_at", refusal->assigned_at);
 		detail_text(&detail, "assigned_by", refusal->assigned_by);
+		if (refusal->reason != NULL)
+			detail_text(&detail, "reason", refusal->reason);
+		if (refusal->request_id != NULL)
+			detail_text(&detail, "request_id", refusal->request_id);
 	}
+	if (refusal->evidence_hash != NULL)
+		detail_text(&detail, "evidence_hash", refusal->evidence_hash);
 	return detail_end(&detail);
 }
 
@@ -271,6 +277,18 @@ report_already_fated(const Refusal *refusal)
 						  refusal->key, relation, refusal->current_state),
 				   refusal->assigned_by == NULL ? 0 :
 				   errhint("A fate is for ever. If it was assigned by you, at the time in the detail, then your earlier attempt went through."));
+}
+
+/*
+ * Raises PF007: the row is in the expected state, but not as it was seen.
+ */
+void
+report_evidence_changed(const Refusal *refusal)
+{
+	report_refusal(refusal, ERRCODE_EVIDENCE_CHANGED,
+				   errmsg("row \"%s\" of relation \"%s\" has changed since it was seen",
+						  refusal->key, RelationGetRelationName(refusal->relation)),
+				   errhint("Nothing was changed. The row does not have the evidence of seen_hash: read it again, and decide on what it holds now."));
 }
 
 /*

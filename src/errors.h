@@ -28,6 +28,7 @@
 #define ERRCODE_SUBMISSION_NOT_FOUND		MAKE_SQLSTATE('P','F','0','0','4')
 #define ERRCODE_ROSTER_CHANGED				MAKE_SQLSTATE('P','F','0','0','5')
 #define ERRCODE_FATE_PROTECTED				MAKE_SQLSTATE('P','F','0','0','6')
+#define ERRCODE_EVIDENCE_CHANGED			MAKE_SQLSTATE('P','F','0','0','7')
 
 /*
  * Building a DETAIL: detail_begin, any number of members in the order in
@@ -61,10 +62,15 @@ typedef struct Refusal
 	const char *assigned_by;	/* of the fate that stands, or NULL if not
 								 * known */
 	TimestampTz assigned_at;
+	const char *reason;			/* and these, NULL where they are null */
+	const char *request_id;
+	const char *evidence_hash;	/* as it is now, or NULL if there is none to
+								 * be told */
 } Refusal;
 
 pg_noreturn extern void report_concurrent_modification(const Refusal *refusal);
 pg_noreturn extern void report_already_fated(const Refusal *refusal);
+pg_noreturn extern void report_evidence_changed(const Refusal *refusal);
 pg_noreturn extern void report_invalid_transition(const Refusal *refusal);
 pg_noreturn extern void report_not_a_fate(const Refusal *refusal);
 pg_noreturn extern void report_not_initial(const Refusal *refusal);

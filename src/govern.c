@@ -166,27 +166,6 @@ hold_column_type(Relation relation, const char *column)
 		hold_type(TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid);
 }
 
-/*
- * Returns the names of the columns of a relation's primary key, in its order; of one
- * without a primary key, that of the column "id", whether it is there or not.
- */
-static List *
-default_key(Relation relation)
-{
-	List	   *names = NIL;
-	Oid			oid = primary_key_index(relation);
-	Relation	index;
-
-	if (!OidIsValid(oid))
-		return list_make1("id");
-	index = index_open(oid, AccessShareLock);
-	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
-		names = lappend(names, get_attname(RelationGetRelid(relation),
-										   index->rd_index->indkey.values[i], false));
-	index_close(index, AccessShareLock);
-	return names;
-}
-
 /* ----------------------------------------------------------------------
  * Its ledger
  * ----------------------------------------------------------------------
@@ -738,11 +717,12 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 }
 
 /*
- * Returns the names in an argument that is an array of texts, or NIL if it is null;
- * raises 22004 for a null among them.
+ * Returns the names in an argument that is an array of texts or of names, or NIL if it
+ * is null; raises 22004 for a null among them, and 22023 if there is none; hint says
+ * what is given instead.
  */
 static List *
-names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+names_argument(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint)
 {
 	ArrayType  *array;
 	Datum	   *elements;
@@ -756,15 +736,25 @@ names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"%s\" must not contain nulls", name)));
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
+	if (ARR_ELEMTYPE(array) == NAMEOID)
+		deconstruct_array(array, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elements, NULL, &count);
+	else
+		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
 	for (int i = 0; i < count; i++)
-		names = lappend(names, TextDatumGetCString(elements[i]));
+		names = lappend(names, ARR_ELEMTYPE(array) == NAMEOID ?
+						pstrdup(NameStr(*DatumGetName(elements[i]))) :
+						TextDatumGetCString(elements[i]));
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be empty", name),
+				 errhint("%s", hint)));
 	return names;
 }
 
 /*
- * govern(relation, lifecycle, key_column, state_column, initial_states, keep_rows)
- * returns the ledger.
+ * govern(relation, lifecycle, key_column, state_column, initial_states, evidence,
+ * keep_rows, history) returns the ledger.
  */
 Datum
 govern(PG_FUNCTION_ARGS)
@@ -774,17 +764,17 @@ govern(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 0, "relation");
 	check_not_null(fcinfo, 1, "lifecycle");
 	check_not_null(fcinfo, 3, "state_column");
-	check_not_null(fcinfo, 5, "keep_rows");
+	check_not_null(fcinfo, 6, "keep_rows");
+	check_not_null(fcinfo, 7, "history");
 	PreventCommandIfReadOnly("govern()");
 
 	options.any_initial = PG_ARGISNULL(4);
-	options.initial_states = names_argument(fcinfo, 4, "initial_states");
-	if (!options.any_initial && options.initial_states == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"initial_states\" must not be empty"),
-				 errhint("Name the states in which rows begin; null is any.")));
-	options.keep_rows = PG_GETARG_BOOL(5);
+	options.initial_states = names_argument(fcinfo, 4, "initial_states",
+											"Name the states in which rows begin; null is any.");
+	options.evidence = names_argument(fcinfo, 5, "evidence",
+									  "Name the columns that a decision rests on; null is none.");
+	options.keep_rows = PG_GETARG_BOOL(6);
+	options.history = PG_GETARG_BOOL(7);
 	PG_RETURN_OID(govern_relation(own_schema(fcinfo), PG_GETARG_OID(0), PG_GETARG_JSONB_P(1),
 								  get_name_argument(fcinfo, 2), get_name_argument(fcinfo, 3),
 								  &options));

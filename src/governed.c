@@ -248,6 +248,10 @@ names_are_current(const Governed *governed, Relation relation)
 {
 	if (!namespace_has_name(RelationGetNamespace(relation), governed->relation_schema))
 		return false;
+	/* statements on evidence call a function of ours */
+	if (governed->evidence.ncolumns > 0 &&
+		!namespace_has_name(get_func_namespace(governed->function), governed->functions_schema))
+		return false;
 	if (governed->root == governed->relid)
 		return true;
 	return namespace_has_name(get_rel_namespace(governed->root), governed->ledger_schema);
@@ -325,6 +329,8 @@ read_governed(Relation relation, const GuardTrigger *guard)
 												ALLOCSET_SMALL_SIZES);
 	governed->relid = RelationGetRelid(relation);
 	governed->guard = guard->oid;
+	governed->function = guard->function;
+	governed->functions_schema = get_namespace_name(get_func_namespace(guard->function));
 	governed->ancestors = partition_ancestors(governed->relid);
 	governed->root = governed->ancestors == NIL ? governed->relid : llast_oid(governed->ancestors);
 	governed->is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
@@ -349,6 +355,7 @@ read_governed(Relation relation, const GuardTrigger *guard)
 				 errmsg("trigger \"%s\" of relation \"%s\" has options that govern() does not write",
 						guard->name, RelationGetRelationName(relation)),
 				 errhint("Guard triggers are created by govern().")));
+	governed->readable &= read_evidence(&governed->evidence, relation, governed->options.evidence);
 	graph = DirectFunctionCall1(jsonb_in, CStringGetDatum(governed->graph));
 	governed->lifecycle = lifecycle_parse(DatumGetJsonbP(graph));
 
@@ -565,12 +572,18 @@ report_unknown_state(const Lifecycle *lifecycle, const char *relation, const cha
  * ----------------------------------------------------------------------
  */
 
+/* How many statements of a table are known at most; others are written each time */
+#define MAX_STATEMENTS 64
+
 /* A statement as it is prepared for a table */
 typedef struct KnownStatement
 {
 	const StatementForm *form;
+	Variant		variant;
 	Statement	statement;
 } KnownStatement;
+
+static const Variant plain_variant = {0};
 
 /*
  * Returns the governed relation as a statement names it.  ONLY, because an
@@ -612,7 +625,7 @@ row_alias(const Governed *governed)
  */
 static void
 append_name(StringInfo query, const Governed *governed, const StatementForm *form,
-			const char *changes, const char *name)
+			const Variant *variant, const char *name)
 {
 	const Key  *key = form->flags & ON_LEDGER ? &governed->ledger_key : &governed->key;
 
@@ -631,6 +644,12 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
 	{
 		for (int i = 0; i < LEDGER_COLUMNS; i++)
 			appendStringInfo(query, "%s$%d", i > 0 ? ", " : "", key->ncolumns + i + 1);
+	}
+	else if (strcmp(name, "values of rows") == 0)
+	{
+		for (int i = 0; i < LEDGER_COLUMNS; i++)
+			appendStringInfo(query, i == LEDGER_EVIDENCE_HASH ? "%spg_catalog.unnest($%d)" : "%s$%d",
+							 i > 0 ? ", " : "", key->ncolumns + i + 1);
 	}
 	else if (strcmp(name, "key names") == 0)
 		append_key_names(query, key, NULL);
@@ -654,8 +673,26 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
 		for (int i = 1; i <= key->ncolumns; i++)
 			appendStringInfo(query, "%spg_catalog.unnest($%d)", i > 1 ? ", " : "", i);
 	}
-	else if (strcmp(name, "changes") == 0)
-		appendStringInfoString(query, changes);
+	else if (strcmp(name, "set") == 0)
+		appendStringInfoString(query, variant->set != NULL ? variant->set : "");
+	else if (strcmp(name, "and seen") == 0)
+	{
+		if (!variant->seen)
+			return;
+		appendStringInfoString(query, " AND ");
+		append_evidence_hash(query, &governed->evidence, governed->functions_schema,
+							 row_alias(governed));
+		appendStringInfo(query, " OPERATOR(pg_catalog.=) $%d",
+						 key->ncolumns + (int) strlen(form->parameters) + (variant->set != NULL));
+	}
+	else if (strcmp(name, ", hash") == 0)
+	{
+		if (!variant->hash)
+			return;
+		appendStringInfoString(query, ", ");
+		append_evidence_hash(query, &governed->evidence, governed->functions_schema,
+							 row_alias(governed));
+	}
 	else if (strcmp(name, "state") == 0)
 		appendStringInfoString(query, quote_identifier(governed->state.name));
 	else if (strcmp(name, "state = $2") == 0)
@@ -668,7 +705,7 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
  * Writes the text of a statement for a table, in the current memory context.
  */
 static const char *
-write_statement(const Governed *governed, const StatementForm *form, const char *changes)
+write_statement(const Governed *governed, const StatementForm *form, const Variant *variant)
 {
 	StringInfoData query;
 
@@ -682,7 +719,7 @@ write_statement(const Governed *governed, const StatementForm *form, const char 
 		if (*next == '{')
 		{
 			length = strcspn(next, "}");
-			append_name(&query, governed, form, changes, pnstrdup(next + 1, length - 1));
+			append_name(&query, governed, form, variant, pnstrdup(next + 1, length - 1));
 			next += length + 1;
 		}
 		else if (*next == '$')
@@ -700,9 +737,9 @@ write_statement(const Governed *governed, const StatementForm *form, const char 
  * Returns the types of a statement's parameters, in the current memory context.
  */
 static Oid *
-parameter_types(const Governed *governed, const char *parameters, int *count)
+parameter_types(const Governed *governed, const char *parameters, const Variant *variant, int *count)
 {
-	Oid		   *types = palloc((strlen(parameters) + MAX_KEY_COLUMNS + LEDGER_COLUMNS) * sizeof(Oid));
+	Oid		   *types = palloc((strlen(parameters) + MAX_KEY_COLUMNS + LEDGER_COLUMNS + 2) * sizeof(Oid));
 
 	*count = 0;
 	for (const char *parameter = parameters; *parameter != '\0'; parameter++)
@@ -719,31 +756,56 @@ parameter_types(const Governed *governed, const char *parameters, int *count)
 				}
 				break;
 			case 'L':
+			case 'M':
 				for (int i = 0; i < LEDGER_COLUMNS; i++)
-					types[(*count)++] = ledger_columns[i].type;
+					types[(*count)++] = *parameter == 'M' && i == LEDGER_EVIDENCE_HASH ?
+						TEXTARRAYOID : ledger_columns[i].type;
 				break;
 			case 's':
 				types[(*count)++] = state_parameter(&governed->state);
-				break;
-			case 'j':
-				types[(*count)++] = JSONBOID;
-				break;
-			case 't':
-				types[(*count)++] = TEXTOID;
 				break;
 			default:
 				elog(ERROR, "statement has unknown parameter \"%c\"", *parameter);
 		}
 	}
+	if (variant->set != NULL)
+		types[(*count)++] = variant->set_type;
+	if (variant->seen)
+		types[(*count)++] = TEXTOID;
 	return types;
 }
 
 /*
+ * Completes a statement as it is prepared for a table, in the current memory context.
+ */
+static void
+prepare_statement(Statement *statement, const Governed *governed, const StatementForm *form,
+				  const Variant *variant)
+{
+	memset(statement, 0, sizeof(Statement));
+	statement->sql = write_statement(governed, form, variant);
+	statement->types = parameter_types(governed, form->parameters, variant, &statement->nparameters);
+	statement_hash(statement);
+}
+
+/*
+ * Returns whether two variants write the same statement.
+ */
+static bool
+is_same_variant(const Variant *a, const Variant *b)
+{
+	return a->seen == b->seen && a->hash == b->hash &&
+		(a->set == b->set ||
+		 (a->set != NULL && b->set != NULL && a->set_type == b->set_type && strcmp(a->set, b->set) == 0));
+}
+
+/*
  * Returns a statement as it is prepared for a table: written at its first use,
- * and right as long as the Governed is.
+ * and right as long as the Governed is.  Where too many are known already, it is written
+ * anew, in the current memory context: the columns that are set may be others each time.
  */
 static Statement *
-known_statement(Governed *governed, const StatementForm *form)
+known_statement(Governed *governed, const StatementForm *form, const Variant *variant)
 {
 	MemoryContext caller;
 	KnownStatement *known;
@@ -752,16 +814,23 @@ known_statement(Governed *governed, const StatementForm *form)
 	foreach(cell, governed->statements)
 	{
 		known = lfirst(cell);
-		if (known->form == form)
+		if (known->form == form && is_same_variant(&known->variant, variant))
 			return &known->statement;
+	}
+	if (list_length(governed->statements) >= MAX_STATEMENTS && variant->set != NULL)
+	{
+		Statement  *statement = palloc(sizeof(Statement));
+
+		prepare_statement(statement, governed, form, variant);
+		return statement;
 	}
 	caller = MemoryContextSwitchTo(governed->context);
 	known = palloc0(sizeof(KnownStatement));
 	known->form = form;
-	known->statement.sql = write_statement(governed, form, "");
-	known->statement.types = parameter_types(governed, form->parameters,
-											 &known->statement.nparameters);
-	statement_hash(&known->statement);
+	known->variant = *variant;
+	if (variant->set != NULL)
+		known->variant.set = pstrdup(variant->set);
+	prepare_statement(&known->statement, governed, form, variant);
 	governed->statements = lappend(governed->statements, known);
 	MemoryContextSwitchTo(caller);
 	return &known->statement;
@@ -807,21 +876,17 @@ uint64
 governed_execute(Governed *governed, const StatementForm *form, Oid ledger, Datum *values,
 				 const char *nulls, Snapshot snapshot)
 {
-	return execute_form(governed, known_statement(governed, form), form, ledger, values, nulls,
-						snapshot);
+	return execute_form(governed, known_statement(governed, form, &plain_variant), form, ledger,
+						values, nulls, snapshot);
 }
 
 /*
- * Executes an UPDATE of a governed table that sets other columns, too, by that piece of
- * SQL; see changes_sql.
+ * Executes a variant of a statement on a governed table.
  */
 uint64
-governed_update(Governed *governed, const StatementForm *form, const char *changes, Datum *values)
+governed_execute_variant(Governed *governed, const StatementForm *form, const Variant *variant,
+						 Datum *values, Snapshot snapshot)
 {
-	Statement	statement = {0};
-
-	statement.sql = write_statement(governed, form, changes);
-	statement.types = parameter_types(governed, form->parameters, &statement.nparameters);
-	statement_hash(&statement);
-	return execute_form(governed, &statement, form, InvalidOid, values, NULL, InvalidSnapshot);
+	return execute_form(governed, known_statement(governed, form, variant), form, InvalidOid,
+						values, NULL, snapshot);
 }

@@ -17,6 +17,7 @@
 #include "utils/snapshot.h"
 
 #include "compat.h"
+#include "evidence.h"
 #include "key.h"
 #include "lifecycle.h"
 #include "options.h"
@@ -44,6 +45,7 @@
  *	{ledger}		the ledger
  *	{columns}		its columns, apart from the key
  *	{values}		and the parameters that they are set to
+ *	{values of rows}	the same, where each row has its own evidence
  *	{key names}		the names of the key's columns
  *	{key}			its columns, as values
  *	{row.key}		the same of {row}
@@ -52,13 +54,15 @@
  *	{key = any $}	or, of {row}, one of those in the first parameters, which are arrays
  *	{keys}			the first parameters
  *	{unnested keys}	the keys in them
- *	{changes}		what else is set; see governed_update
  *	{state}			the state column
  *	{state = $2}	the condition that it is the second parameter
+ *	{set}			what else is set,
+ *	{and seen}		the condition that the evidence of {row} has the seen hash,
+ *	{, hash}		and behind a comma that hash: nothing, unless asked for; see Variant
  *
  * The parameters are a letter each: k for a key and K for arrays of keys, which
- * come first, s for a state, t for text, j for jsonb, L for the columns of a ledger.  The text
- * counts a key as one parameter.
+ * come first, s for a state, L for the columns of a ledger, M for the same of many
+ * rows.  The text counts a key as one parameter.
  */
 typedef struct StatementForm
 {
@@ -68,6 +72,19 @@ typedef struct StatementForm
 } StatementForm;
 
 /*
+ * In which variant a statement is executed: with other columns that are set, and on
+ * rows whose evidence was seen.  Both come after the other parameters, in this order.
+ */
+typedef struct Variant
+{
+	const char *set;			/* SQL, which has a parameter of its own, or
+								 * NULL */
+	Oid			set_type;		/* of that parameter */
+	bool		seen;			/* the last parameter is a hash */
+	bool		hash;			/* the hash is returned */
+} Variant;
+
+/*
  * What governs a table, read from the arguments of its guard trigger.  Whoever
  * has got one may use it until the transaction ends; see governed.c.
  */
@@ -75,6 +92,8 @@ typedef struct Governed
 {
 	Oid			relid;
 	Oid			guard;			/* the trigger */
+	Oid			function;		/* that it calls */
+	char	   *functions_schema;	/* the schema of our functions */
 	bool		valid;			/* false: replace it at the next use */
 	uint64		last_used;
 	MemoryContext context;
@@ -93,6 +112,7 @@ typedef struct Governed
 	Key			key;
 	Key			ledger_key;		/* the same in the ledger */
 	StateColumn state;
+	Evidence	evidence;
 	bool		readable;		/* are their columns there, and of types that
 								 * can be compared? */
 
@@ -135,7 +155,7 @@ extern const char *table_sql(const Governed *governed);
 extern const char *ledger_sql(const Governed *governed);
 extern uint64 governed_execute(Governed *governed, const StatementForm *form, Oid ledger,
 							   Datum *values, const char *nulls, Snapshot snapshot);
-extern uint64 governed_update(Governed *governed, const StatementForm *form, const char *changes,
-							  Datum *values);
+extern uint64 governed_execute_variant(Governed *governed, const StatementForm *form,
+									   const Variant *variant, Datum *values, Snapshot snapshot);
 
 #endif							/* PETITION_CAS_GOVERNED_H */

@@ -30,6 +30,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "guard.h"
+#include "identity.h"
 #include "session.h"
 #include "soundness.h"
 
@@ -48,6 +49,7 @@ typedef struct GuardedRow
 	Datum		key[MAX_KEY_COLUMNS];
 	Datum		state;
 	bool		state_null;
+	TupleTableSlot *slot;
 } GuardedRow;
 
 static void
@@ -55,6 +57,7 @@ read_row(const Governed *governed, Relation relation, TupleTableSlot *slot, Guar
 {
 	key_of_row(&governed->key, relation, slot, row->key);
 	row->state = slot_getattr(slot, governed->state.attno, &row->state_null);
+	row->slot = slot;
 }
 
 /*
@@ -78,18 +81,6 @@ row_state_text(const Governed *governed, const GuardedRow *row)
 }
 
 /*
- * May the caller read a column of a relation?
- */
-static bool
-may_select_column(Oid relid, const char *column)
-{
-	AttrNumber	attno = get_attnum(relid, column);
-
-	return attno > InvalidAttrNumber &&
-		pg_attribute_aclcheck(relid, attno, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-}
-
-/*
  * May the caller see key and state of the rows of a relation?
  */
 static bool
@@ -97,8 +88,6 @@ may_select(const Governed *governed, Oid relid)
 {
 	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		return false;
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		return true;
 	for (int i = 0; i < governed->key.ncolumns; i++)
 	{
 		if (!may_select_column(relid, governed->key.columns[i].name))
@@ -228,6 +217,25 @@ record_fates(Governed *governed, Relation relation, const Fates *fates)
 	report_ledger_conflict(&refusal, governed->ledger);
 }
 
+/*
+ * Records the fate that a row has got, or notes it for the current batch.
+ */
+static void
+record_fate(Governed *governed, Relation relation, const GuardedRow *row, const char *from_state,
+			const char *fate)
+{
+	Fates		fates = {row->key, 1, from_state, fate};
+	Datum		hash;
+
+	if (governed->evidence.ncolumns > 0)
+	{
+		hash = CStringGetTextDatum(hash_of_slot(&governed->evidence, row->slot));
+		fates.hashes = &hash;
+	}
+	if (from_state == NULL || !add_to_batch(governed, &fates))
+		record_fates(governed, relation, &fates);
+}
+
 /* ----------------------------------------------------------------------
  * Judging
  * ----------------------------------------------------------------------
@@ -290,11 +298,7 @@ judge_insert(Governed *governed, Relation relation, const GuardedRow *row)
 		!has_name(governed->options.initial_states, governed->lifecycle->states[state].name))
 		refuse_insert(governed, relation, row, governed->lifecycle->states[state].name);
 	if (lifecycle_is_fate(governed->lifecycle, state))
-	{
-		Fates		fates = {row->key, 1, NULL, governed->lifecycle->states[state].name};
-
-		record_fates(governed, relation, &fates);
-	}
+		record_fate(governed, relation, row, NULL, governed->lifecycle->states[state].name);
 }
 
 /*
@@ -326,12 +330,33 @@ judge_transition(Governed *governed, Relation relation,
 
 	if (lifecycle_is_fate(lifecycle, to) &&
 		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
-	{
-		Fates		fates = {new_row->key, 1, lifecycle->states[from].name, lifecycle->states[to].name};
+		record_fate(governed, relation, new_row, lifecycle->states[from].name,
+					lifecycle->states[to].name);
+}
 
-		if (!add_to_batch(governed, new_row->key, fates.from_state, fates.fate))
-			record_fates(governed, relation, &fates);
-	}
+/*
+ * Raises PF006 for a row that has its fate and other evidence than before: the fate was
+ * given to what was there.
+ */
+static void
+check_evidence_kept(const Governed *governed, Relation relation, const GuardedRow *old_row,
+					const GuardedRow *new_row)
+{
+	int			state;
+
+	if (governed->evidence.ncolumns == 0)
+		return;
+	state = find_row_state(governed, old_row);
+	if (state != NO_STATE && lifecycle_is_fate(governed->lifecycle, state) &&
+		!is_same_evidence(&governed->evidence, old_row->slot, new_row->slot))
+		ereport(ERROR,
+				(errcode(ERRCODE_FATE_PROTECTED),
+				 errmsg("cannot change the evidence of a fated row of relation \"%s\"",
+						governed->relation),
+				 errdetail_internal("%s", tampering_detail(governed, relation, old_row)),
+				 errhint("The fate was given to what these columns held: %s.",
+						 name_list(governed->options.evidence)),
+				 errtable(relation)));
 }
 
 /*
@@ -354,7 +379,10 @@ judge_update(Governed *governed, Relation relation,
 	if (old_row->state_null == new_row->state_null &&
 		(old_row->state_null ||
 		 is_same_state(&governed->state, old_row->state, new_row->state)))
+	{
+		check_evidence_kept(governed, relation, old_row, new_row);
 		return;
+	}
 	judge_transition(governed, relation, old_row, new_row);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * identity.c
- *	  As whom the functions for owners run.
+ *	  As whom the functions for owners run, and what the caller may read.
  *
  * Whatever sets up, extends or verifies a table first checks that the caller owns
  * it, and then runs as the owner in a security-restricted operation with a
@@ -92,4 +92,17 @@ become_caller_again(Identity before)
 {
 	AtEOXact_GUC(false, before.guc_level);
 	SetUserIdAndSecContext(before.user, before.security);
+}
+
+/*
+ * May the caller read a column of a relation?
+ */
+bool
+may_select_column(Oid relid, const char *column)
+{
+	AttrNumber	attno = get_attnum(relid, column);
+
+	return attno > InvalidAttrNumber &&
+		(pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		 pg_attribute_aclcheck(relid, attno, GetUserId(), ACL_SELECT) == ACLCHECK_OK);
 }

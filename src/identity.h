@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * identity.h
- *	  As whom the functions for owners run.
+ *	  As whom the functions for owners run, and what the caller may read.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,5 +25,6 @@ extern Relation open_relation(Oid relid, LOCKMODE lockmode);
 extern Relation open_owned_relation(Oid relid, LOCKMODE lockmode);
 extern Identity become_owner(Relation relation);
 extern void become_caller_again(Identity before);
+extern bool may_select_column(Oid relid, const char *column);
 
 #endif							/* PETITION_CAS_IDENTITY_H */

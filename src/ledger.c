@@ -8,6 +8,11 @@
  * primary key admits one fate a key, for ever.  It is written as its owner, in the
  * statement that gave the row its fate.
  *
+ * That takes an INSERT through SPI wherever the server, or somebody, could make
+ * something else of it than a row of that table.  A ledger that is as govern creates
+ * it takes its rows without one: to start the executor for an INSERT costs more than
+ * the row does.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -22,6 +27,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/trigger.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -45,6 +51,9 @@
  * A row of it
  * ----------------------------------------------------------------------
  */
+
+/* How many rows are stored together */
+#define ROWS_AT_ONCE 100
 
 /* The values of a ledger row, the key's columns first */
 typedef struct LedgerRow
@@ -100,19 +109,30 @@ set_column_to_setting(LedgerRow *row, LedgerColumn column, const char *name, con
 }
 
 /*
- * Fills in the row that is written for fates, except for the key.
+ * Returns an array of texts.
+ */
+static Datum
+text_array(const Datum *texts, int count)
+{
+	return PointerGetDatum(construct_array(unconstify(Datum *, texts), count, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/*
+ * Fills in the row that is written for fates, except for the key.  The evidence of
+ * several is an array.
  */
 static void
-fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fate)
+fill_row(LedgerRow *row, int key_columns, const Fates *fates)
 {
 	memset(row->nulls, ' ', key_columns);
 	memset(row->nulls + key_columns, 'n', LEDGER_COLUMNS);
 	row->nulls[key_columns + LEDGER_COLUMNS] = '\0';
 	row->columns = row->values + key_columns;
 	row->column_nulls = row->nulls + key_columns;
-	if (from_state != NULL)
-		set_column(row, LEDGER_FROM_STATE, CStringGetTextDatum(from_state));
-	set_column(row, LEDGER_FATE, CStringGetTextDatum(fate));
+	if (fates->from_state != NULL)
+		set_column(row, LEDGER_FROM_STATE, CStringGetTextDatum(fates->from_state));
+	set_column(row, LEDGER_FATE, CStringGetTextDatum(fates->fate));
 	set_column(row, LEDGER_ASSIGNED_AT,
 			   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 	set_column(row, LEDGER_ASSIGNED_BY, CStringGetTextDatum(assigning_actor()));
@@ -122,6 +142,9 @@ fill_row(LedgerRow *row, int key_columns, const char *from_state, const char *fa
 						  REASON_LIMIT);
 	set_column_to_setting(row, LEDGER_REQUEST_ID, "petition_cas.request_id",
 						  petition_cas_request_id, REQUEST_ID_LIMIT);
+	if (fates->hashes != NULL)
+		set_column(row, LEDGER_EVIDENCE_HASH, fates->count == 1 ? fates->hashes[0] :
+				   text_array(fates->hashes, fates->count));
 }
 
 /* ----------------------------------------------------------------------
@@ -137,6 +160,11 @@ static const StatementForm insert_row = {
 static const StatementForm insert_rows = {
 	"INSERT INTO {ledger} ({key names}, {columns}) SELECT {unnested keys}, {values}",
 	"KL", ON_LEDGER | AS_LEDGER_OWNER
+};
+
+static const StatementForm insert_rows_with_evidence = {
+	"INSERT INTO {ledger} ({key names}, {columns}) SELECT {unnested keys}, {values of rows}",
+	"KM", ON_LEDGER | AS_LEDGER_OWNER
 };
 
 /*
@@ -155,7 +183,7 @@ static const StatementForm select_row = {
 };
 
 static const StatementForm select_rows = {
-	"SELECT {columns} FROM {ledger} AS {row} WHERE {key = any $}",
+	"SELECT {columns}, {key} FROM {ledger} AS {row} WHERE {key = any $}",
 	"K", ON_LEDGER | AS_LEDGER_OWNER
 };
 
@@ -165,7 +193,7 @@ static const StatementForm select_any = {
 };
 
 static const StatementForm select_assignment = {
-	"SELECT assigned_at, assigned_by FROM {ledger} WHERE {key = $}",
+	"SELECT assigned_at, assigned_by, reason, request_id FROM {ledger} WHERE {key = $}",
 	"k", ON_LEDGER | FIRES_TRIGGERS
 };
 
@@ -329,6 +357,74 @@ report_unrecorded(const Governed *governed, Relation relation)
 			 errtable(relation)));
 }
 
+/* A key, and the evidence that was inserted for it */
+typedef struct KeyedHash
+{
+	const Datum *key;
+	Datum		hash;
+} KeyedHash;
+
+static int
+compare_keyed_hashes(const void *a, const void *b, void *key)
+{
+	return compare_keys(key, ((const KeyedHash *) a)->key, ((const KeyedHash *) b)->key);
+}
+
+/*
+ * Returns the keys of fates with their evidence, sorted by key; NULL for a single fate,
+ * and for fates without evidence.
+ */
+static KeyedHash *
+sorted_hashes(Governed *governed, const Fates *fates)
+{
+	KeyedHash  *hashes;
+
+	if (fates->hashes == NULL || fates->count == 1)
+		return NULL;
+	hashes = palloc_extended(fates->count * sizeof(KeyedHash), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < fates->count; i++)
+	{
+		hashes[i].key = &fates->keys[i * governed->key.ncolumns];
+		hashes[i].hash = fates->hashes[i];
+	}
+	qsort_arg(hashes, fates->count, sizeof(KeyedHash), compare_keyed_hashes, &governed->key);
+	return hashes;
+}
+
+/*
+ * Returns the evidence that was inserted for the key of a row of the ledger which was
+ * read, among what sorted_hashes has returned; (Datum) 0 if that is none of the keys.
+ */
+static Datum
+inserted_hash(Governed *governed, const Fates *fates, const KeyedHash *hashes, HeapTuple row)
+{
+	Datum		found[MAX_KEY_COLUMNS];
+	KeyedHash	wanted = {found};
+	KeyedHash  *inserted;
+
+	if (hashes == NULL)
+		return fates->hashes == NULL ? (Datum) 0 : fates->hashes[0];
+	key_of_result(&governed->key, row, SPI_tuptable->tupdesc, LEDGER_COLUMNS + 1, found);
+	inserted = bsearch_arg(&wanted, hashes, fates->count, sizeof(KeyedHash),
+						   compare_keyed_hashes, &governed->key);
+	return inserted == NULL ? (Datum) 0 : inserted->hash;
+}
+
+/*
+ * Returns whether a column of a row that was read has a value, (Datum) 0 for null.
+ */
+static bool
+holds_value(HeapTuple row, int column, Datum value)
+{
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, column - 1);
+	bool		isnull;
+	Datum		found = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	if (isnull || value == (Datum) 0)
+		return isnull && value == (Datum) 0;
+	return datum_image_eq(found, value, attribute->attbyval, attribute->attlen);
+}
+
 /*
  * Raises 55000 unless the ledger rows that were just inserted hold what was
  * inserted, in all of our columns.  Only a BEFORE trigger can have changed it.
@@ -337,31 +433,32 @@ report_unrecorded(const Governed *governed, Relation relation)
  * to SPI.
  */
 static void
-check_recorded(Governed *governed, Relation relation, Oid ledger, int count, LedgerRow *row)
+check_recorded(Governed *governed, Relation relation, Oid ledger, const Fates *fates, LedgerRow *row)
 {
 	Snapshot	latest;
 	uint64		found;
+	KeyedHash  *hashes;
 
 	if (governed->judged && !governed->before_trigger)
 		return;
+	hashes = sorted_hashes(governed, fates);
 	latest = RegisterSnapshot(GetLatestSnapshot());
-	found = governed_execute(governed, count == 1 ? &select_row : &select_rows, ledger,
+	found = governed_execute(governed, fates->count == 1 ? &select_row : &select_rows, ledger,
 							 row->values, NULL, latest);
 	UnregisterSnapshot(latest);
-	if (found != count)
+	if (found != fates->count)
 		report_unrecorded(governed, relation);
 	for (uint64 number = 0; number < found; number++)
 	{
+		HeapTuple	recorded = SPI_tuptable->vals[number];
+
 		for (int i = 0; i < LEDGER_COLUMNS; i++)
 		{
-			bool		isnull;
-			Datum		recorded = SPI_getbinval(SPI_tuptable->vals[number], SPI_tuptable->tupdesc,
-												 i + 1, &isnull);
-			Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, i);
+			Datum		value = row->column_nulls[i] == 'n' ? (Datum) 0 : row->columns[i];
 
-			if (isnull != (row->column_nulls[i] == 'n') ||
-				(!isnull && !datum_image_eq(recorded, row->columns[i],
-											column->attbyval, column->attlen)))
+			if (i == LEDGER_EVIDENCE_HASH)
+				value = inserted_hash(governed, fates, hashes, recorded);
+			if (!holds_value(recorded, i + 1, value))
 				report_unrecorded(governed, relation);
 		}
 	}
@@ -488,6 +585,155 @@ rethrow_for_caller(ErrorData *error, Oid ledger)
 }
 
 /*
+ * Is it an ordinary table without triggers on INSERT and without rules, for
+ * whom each ledger row and its moment could matter?
+ */
+static bool
+is_plain_ledger(Relation ledger)
+{
+	return ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
+		(ledger->trigdesc == NULL ||
+		 !(ledger->trigdesc->trig_insert_before_row ||
+		   ledger->trigdesc->trig_insert_after_row ||
+		   ledger->trigdesc->trig_insert_before_statement ||
+		   ledger->trigdesc->trig_insert_after_statement));
+}
+
+/*
+ * Returns whether a ledger is as govern creates it, so that its rows need no INSERT: an
+ * ordinary table, no partition, with the columns of one, in their order, and no others;
+ * without rules, and without triggers on INSERT, which deferrable indexes have too; whose
+ * owner may write it.  Nor may anybody watch who writes what, as pgaudit does, or make
+ * distributed tables of ordinary ones.
+ */
+static bool
+takes_rows(const Governed *governed, Relation ledger, Oid owner)
+{
+	TupleDesc	desc = RelationGetDescr(ledger);
+	int			key_columns = governed->key.ncolumns;
+
+	if (!is_plain_ledger(ledger) || ledger->rd_rel->relispartition ||
+		desc->natts != key_columns + LEDGER_COLUMNS)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		const KeyColumn *key = &governed->ledger_key.columns[i];
+		const RecordColumn *other = &ledger_columns[i - key_columns];
+
+		if (column->attisdropped || column->attgenerated != '\0' ||
+			column->atttypid != (i < key_columns ? key->type : other->type) ||
+			strcmp(NameStr(column->attname), i < key_columns ? key->name : other->name) != 0)
+			return false;
+	}
+	return ExecutorCheckPerms_hook == NULL && !has_citus() &&
+		pg_class_aclcheck(RelationGetRelid(ledger), owner, ACL_INSERT) == ACLCHECK_OK;
+}
+
+/*
+ * Stores rows in a relation, and in its indexes, as COPY does: all of them at once, if
+ * they are several.
+ */
+static void
+store_rows(ResultRelInfo *target, EState *estate, TupleTableSlot **rows, int count)
+{
+	Relation	relation = target->ri_RelationDesc;
+	MemoryContext caller;
+
+	if (count == 1)
+	{
+		ExecSimpleRelationInsert(target, estate, rows[0]);
+		return;
+	}
+	for (int i = 0; i < count && RelationGetDescr(relation)->constr != NULL; i++)
+		ExecConstraints(target, rows[i], estate);
+	caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	table_multi_insert(relation, rows, count, GetCurrentCommandId(true), 0, NULL);
+	MemoryContextSwitchTo(caller);
+	for (int i = 0; i < count; i++)
+		(void) insert_index_tuples(target, rows[i], estate);
+}
+
+/*
+ * Puts rows for fates into a ledger that takes them so, as that owner: what the executor
+ * does for an INSERT, with all constraints and indexes.  The command counter is what it
+ * would be after one.
+ */
+static void
+put_rows(const Governed *governed, Relation ledger, Oid owner, const LedgerRow *row,
+		 const Fates *fates)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+	TupleTableSlot *rows[ROWS_AT_ONCE];
+	int			nrows = Min(fates->count, ROWS_AT_ONCE);
+	int			key_columns = governed->key.ncolumns;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	InitResultRelInfo(target, ledger, 0, NULL, 0);
+	ExecOpenIndices(target, false);
+	for (int i = 0; i < nrows; i++)
+	{
+		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(ledger), &TTSOpsVirtual);
+		memcpy(&rows[i]->tts_values[key_columns], row->columns, LEDGER_COLUMNS * sizeof(Datum));
+		for (int column = 0; column < key_columns + LEDGER_COLUMNS; column++)
+			rows[i]->tts_isnull[column] = row->nulls[column] == 'n';
+	}
+	for (int first = 0; first < fates->count; first += nrows)
+	{
+		int			count = Min(nrows, fates->count - first);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < count; i++)
+		{
+			ExecClearTuple(rows[i]);
+			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
+				   key_columns * sizeof(Datum));
+			if (fates->hashes != NULL)
+				rows[i]->tts_values[key_columns + LEDGER_EVIDENCE_HASH] = fates->hashes[first + i];
+			ExecStoreVirtualTuple(rows[i]);
+		}
+		store_rows(target, estate, rows, count);
+		ResetPerTupleExprContext(estate);
+	}
+	ExecCloseIndices(target);
+	for (int i = 0; i < nrows; i++)
+		ExecDropSingleTupleTableSlot(rows[i]);
+	FreeExecutorState(estate);
+	SetUserIdAndSecContext(user, security);
+	CommandCounterIncrement();
+}
+
+/*
+ * Writes rows for fates into their ledger, which takes them without the INSERT of that
+ * form or by it; returns how many.
+ */
+static uint64
+insert_rows_of(Governed *governed, const StatementForm *form, Oid ledger_oid, LedgerRow *row,
+			   const Fates *fates)
+{
+	Oid			owner;
+	Relation	ledger;
+	bool		done;
+
+	if (form != &import_row)
+	{
+		owner = ledger_owner(ledger_oid, governed->ledger, governed->root, governed->relation);
+		ledger = relation_open(ledger_oid, NoLock);
+		done = takes_rows(governed, ledger, owner);
+		if (done)
+			put_rows(governed, ledger, owner, row, fates);
+		relation_close(ledger, NoLock);
+		if (done)
+			return fates->count;
+	}
+	return governed_execute(governed, form, ledger_oid, row->values, row->nulls, InvalidSnapshot);
+}
+
+/*
  * Executes the INSERT of a ledger row for fates; connected to SPI.  Returns
  * whether it went well; *inserted is then the number of rows.  If not, a fate
  * that the ledger holds is in the way, and the caller must raise an error: its
@@ -508,8 +754,7 @@ insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRo
 	GetUserIdAndSecContext(&user, &security);
 	PG_TRY();
 	{
-		*inserted = governed_execute(governed, form, ledger, row->values, row->nulls,
-									 InvalidSnapshot);
+		*inserted = insert_rows_of(governed, form, ledger, row, fates);
 		done = true;
 	}
 	PG_CATCH();
@@ -533,7 +778,8 @@ insert_fates(Governed *governed, const StatementForm *form, Oid ledger, LedgerRo
 
 /*
  * Returns the fate that the ledger holds for the key of a row, read under the
- * latest snapshot, or NULL.  Connected to SPI.
+ * latest snapshot, or NULL.  The row of the ledger that was read is the first of the
+ * result.  Connected to SPI.
  */
 static char *
 read_fate(Governed *governed, Oid ledger, LedgerRow *row)
@@ -548,8 +794,21 @@ read_fate(Governed *governed, Oid ledger, LedgerRow *row)
 }
 
 /*
+ * Returns whether the row of the ledger that was read has the evidence of the one
+ * fate, or none.
+ */
+static bool
+has_recorded_evidence(const Fates *fate)
+{
+	return fate->hashes == NULL ||
+		holds_value(SPI_tuptable->vals[0], LEDGER_EVIDENCE_HASH + 1, (Datum) 0) ||
+		holds_value(SPI_tuptable->vals[0], LEDGER_EVIDENCE_HASH + 1, fate->hashes[0]);
+}
+
+/*
  * Writes fates into the ledger of a table that is sound.  One row that arrives
- * with its fate, where from_state is NULL, may have it in the ledger already.
+ * with its fate, where from_state is NULL, may have it in the ledger already, if it has
+ * the evidence that is recorded there.
  * Returns false if the ledger holds another fate for a key; the caller must
  * raise an error then.  Raises 55000 if what was written is not what is there.
  */
@@ -559,6 +818,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 {
 	bool		imports = fates->from_state == NULL;
 	bool		one = fates->count == 1;
+	const StatementForm *form;
 	volatile uint64 inserted = 0;
 	bool		done;
 	LedgerRow	row;
@@ -567,7 +827,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	{
 		NULL, NULL
 	};
-	fill_row(&row, governed->key.ncolumns, fates->from_state, fates->fate);
+	fill_row(&row, governed->key.ncolumns, fates);
 	if (one)
 		memcpy(row.values, fates->keys, governed->key.ncolumns * sizeof(Datum));
 	else
@@ -575,16 +835,26 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 
 	count_fate(governed);
 	SPI_connect();
-	done = insert_fates(governed, imports ? &import_row : one ? &insert_row : &insert_rows,
-						ledger, &row, fates, &inserted, conflict);
+	if (imports)
+		form = &import_row;
+	else if (one)
+		form = &insert_row;
+	else
+		form = fates->hashes == NULL ? &insert_rows : &insert_rows_with_evidence;
+	done = insert_fates(governed, form, ledger, &row, fates, &inserted, conflict);
 	if (done && imports && inserted == 0)
 	{
 		char	   *fate = read_fate(governed, ledger, &row);
 
 		if (fate == NULL)
 			report_unrecorded(governed, relation);
-		/* of a row that is gone, even the same fate is another's */
-		done = governed->options.keep_rows && strcmp(fate, fates->fate) == 0;
+
+		/*
+		 * of a row that is gone, even the same fate is another's, and it was
+		 * given to what that row held
+		 */
+		done = governed->options.keep_rows && strcmp(fate, fates->fate) == 0 &&
+			has_recorded_evidence(fates);
 		conflict->key = fates->keys;
 		conflict->fate = fate;
 	}
@@ -592,7 +862,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	{
 		if (inserted != fates->count)
 			report_unrecorded(governed, relation);
-		check_recorded(governed, relation, ledger, fates->count, &row);
+		check_recorded(governed, relation, ledger, fates, &row);
 	}
 	if (done)
 		SPI_finish();
@@ -637,23 +907,18 @@ has_other_after_trigger(Relation relation)
 }
 
 /*
- * Is it an ordinary table without triggers on INSERT and without rules, for
- * whom each ledger row and its moment could matter?
+ * Is there a ledger, and is it plain?
  */
 static bool
-is_plain_ledger(Oid oid)
+has_plain_ledger(const Governed *governed)
 {
+	Oid			oid = governed_ledger(governed, true);
 	Relation	ledger = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
 	bool		plain;
 
 	if (ledger == NULL)
 		return false;
-	plain = ledger->rd_rel->relkind == RELKIND_RELATION && ledger->rd_rules == NULL &&
-		(ledger->trigdesc == NULL ||
-		 !(ledger->trigdesc->trig_insert_before_row ||
-		   ledger->trigdesc->trig_insert_after_row ||
-		   ledger->trigdesc->trig_insert_before_statement ||
-		   ledger->trigdesc->trig_insert_after_statement));
+	plain = is_plain_ledger(ledger);
 	relation_close(ledger, NoLock);
 	return plain;
 }
@@ -668,7 +933,7 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 			int capacity)
 {
 	if (governed->is_partitioned || relation->trigdesc == NULL ||
-		has_other_after_trigger(relation) || !is_plain_ledger(governed_ledger(governed, true)))
+		has_other_after_trigger(relation) || !has_plain_ledger(governed))
 		return false;
 	batch->fates = *fates;
 	batch->guard = governed->guard;
@@ -677,7 +942,10 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 	batch->capacity = capacity;
 	batch->keys = palloc_extended(Max(1, capacity) * governed->key.ncolumns * sizeof(Datum),
 								  MCXT_ALLOC_HUGE);
+	batch->hashes = governed->evidence.ncolumns == 0 ? NULL :
+		palloc_extended(Max(1, capacity) * sizeof(Datum), MCXT_ALLOC_HUGE);
 	batch->fates.keys = batch->keys;
+	batch->fates.hashes = batch->hashes;
 	batch->fates.count = 0;
 	batch->outer = current_batch;
 	current_batch = batch;
@@ -685,23 +953,27 @@ begin_batch(FateBatch *batch, Governed *governed, Relation relation, const Fates
 }
 
 /*
- * Notes a row whose fate is to be recorded, if that is for the current batch;
+ * Notes the one row whose fate is to be recorded, if that is for the current batch;
  * returns whether it is.
  */
 bool
-add_to_batch(const Governed *governed, const Datum *key, const char *from_state, const char *fate)
+add_to_batch(const Governed *governed, const Fates *fate)
 {
 	FateBatch  *batch = current_batch;
 	MemoryContext caller;
 
 	if (batch == NULL || batch->guard != governed->guard ||
 		batch->fates.count == batch->capacity || !governed->judged || governed->problems != NIL ||
+		(batch->hashes == NULL) != (fate->hashes == NULL) ||
 		batch->trigger_depth != trigger_depth() ||
 		batch->subtransaction != GetCurrentSubTransactionId() ||
-		strcmp(batch->fates.from_state, from_state) != 0 || strcmp(batch->fates.fate, fate) != 0)
+		strcmp(batch->fates.from_state, fate->from_state) != 0 ||
+		strcmp(batch->fates.fate, fate->fate) != 0)
 		return false;
 	caller = MemoryContextSwitchTo(GetMemoryChunkContext(batch->keys));
-	copy_key(&governed->key, key, &batch->keys[batch->fates.count * governed->key.ncolumns]);
+	copy_key(&governed->key, fate->keys, &batch->keys[batch->fates.count * governed->key.ncolumns]);
+	if (batch->hashes != NULL)
+		batch->hashes[batch->fates.count] = datumCopy(fate->hashes[0], false, -1);
 	MemoryContextSwitchTo(caller);
 	batch->fates.count++;
 	count_fate(governed);
@@ -769,12 +1041,13 @@ write_missing_fates(const Governed *governed)
 {
 	StringInfoData query;
 	Oid			types[LEDGER_COLUMNS] = {InvalidOid, TEXTARRAYOID};
+	Fates		none = {NULL, 0, NULL, ""};
 	LedgerRow	row;
 	const char **fates;
 	int			nfates;
 
 	fates = states_in_use(&governed->state, governed->lifecycle, true, &nfates);
-	fill_row(&row, 0, NULL, "");
+	fill_row(&row, 0, &none);
 	row.values[0] = state_array(&governed->state, fates, nfates, &types[0]);
 	row.nulls[0] = ' ';
 	row.values[1] = name_array(fates, nfates);
@@ -792,7 +1065,13 @@ write_missing_fates(const Governed *governed)
 	append_state(&query, &governed->state, "t");
 	appendStringInfoString(&query, ")]");
 	for (int i = 2; i < LEDGER_COLUMNS; i++)
-		appendStringInfo(&query, ", $%d", i + 1);
+	{
+		appendStringInfoString(&query, ", ");
+		if (i == LEDGER_EVIDENCE_HASH && governed->evidence.ncolumns > 0)
+			append_evidence_hash(&query, &governed->evidence, governed->functions_schema, "t");
+		else
+			appendStringInfo(&query, "$%d", i + 1);
+	}
 	appendStringInfo(&query, " FROM %s t WHERE ", rows_sql(governed));
 	append_state(&query, &governed->state, "t");
 	appendStringInfo(&query, " OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM %s l WHERE ",
@@ -868,8 +1147,62 @@ has_fate(Governed *governed, const Datum *key)
 }
 
 /*
- * Adds to a refusal who assigned the fate that stands, and when, if the caller
- * may read the ledger, and if the ledger still has both.  Connected to SPI.
+ * Returns whether a column of the row has that text.
+ */
+static bool
+holds_text(HeapTuple row, LedgerColumn column, const char *text)
+{
+	const char *found = SPI_getvalue(row, SPI_tuptable->tupdesc, column + 1);
+
+	return found != NULL && strcmp(found, text) == 0;
+}
+
+/*
+ * Returns whether a row of the ledger, which was read, says that a request has assigned
+ * that fate from that state.
+ */
+bool
+is_assignment(HeapTuple row, const char *from_state, const char *fate, const char *request_id)
+{
+	return holds_text(row, LEDGER_REQUEST_ID, request_id) &&
+		holds_text(row, LEDGER_FROM_STATE, from_state) && holds_text(row, LEDGER_FATE, fate);
+}
+
+/*
+ * Returns whether a request has assigned a key that fate from that state, seen with the
+ * latest snapshot.  Connected to SPI.
+ */
+bool
+has_assignment(Governed *governed, const Datum *key, const char *from_state, const char *fate,
+			   const char *request_id)
+{
+	return has_fate(governed, key) &&
+		is_assignment(SPI_tuptable->vals[0], from_state, fate, request_id);
+}
+
+/*
+ * Reads the rows of the ledger for keys, given as arrays, with the latest snapshot: they
+ * are the result, with the key behind our columns.  Returns how many.  Connected to SPI.
+ */
+uint64
+read_ledger_rows(Governed *governed, Datum *key_arrays)
+{
+	Oid			ledger = governed_ledger(governed, true);
+	Snapshot	latest;
+	uint64		found;
+
+	if (!OidIsValid(ledger))
+		return 0;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	found = governed_execute(governed, &select_rows, ledger, key_arrays, NULL, latest);
+	UnregisterSnapshot(latest);
+	return found;
+}
+
+/*
+ * Adds to a refusal who assigned the fate that stands, when, why and by which
+ * request, if the caller may read the ledger, and if the ledger still has that.
+ * Connected to SPI.
  */
 void
 read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
@@ -892,6 +1225,8 @@ read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
 		{
 			refusal->assigned_at = DatumGetTimestampTz(assigned_at);
 			refusal->assigned_by = SPI_getvalue(row, desc, 2);
+			refusal->reason = SPI_getvalue(row, desc, 3);
+			refusal->request_id = SPI_getvalue(row, desc, 4);
 		}
 	}
 	UnregisterSnapshot(latest);

@@ -24,6 +24,8 @@ typedef struct Fates
 	int			count;
 	const char *from_state;		/* NULL: a row arrived with its fate */
 	const char *fate;
+	const Datum *hashes;		/* texts, of the evidence of each; NULL if
+								 * there is none */
 } Fates;
 
 /* A fate that the ledger holds for the key of another one */
@@ -45,6 +47,7 @@ typedef struct FateBatch
 	int			trigger_depth;	/* of the guards of the statement itself */
 	int			capacity;
 	Datum	   *keys;			/* of fates */
+	Datum	   *hashes;
 	struct FateBatch *outer;
 } FateBatch;
 
@@ -56,14 +59,18 @@ extern bool write_fates(Governed *governed, Relation relation, Oid ledger, const
 						LedgerConflict *conflict);
 extern bool begin_batch(FateBatch *batch, Governed *governed, Relation relation,
 						const Fates *fates, int capacity);
-extern bool add_to_batch(const Governed *governed, const Datum *key, const char *from_state,
-						 const char *fate);
+extern bool add_to_batch(const Governed *governed, const Fates *fate);
 extern void end_batch(FateBatch *batch);
 extern uint64 write_missing_fates(const Governed *governed);
 
 extern const char *rows_sql(const Governed *governed);
 extern bool has_ledger_rows(Governed *governed);
 extern bool has_fate(Governed *governed, const Datum *key);
+extern bool has_assignment(Governed *governed, const Datum *key, const char *from_state,
+						   const char *fate, const char *request_id);
+extern uint64 read_ledger_rows(Governed *governed, Datum *key_arrays);
+extern bool is_assignment(HeapTuple row, const char *from_state, const char *fate,
+						  const char *request_id);
 extern void read_assignment(Governed *governed, const Datum *key, Refusal *refusal);
 
 #endif							/* PETITION_CAS_LEDGER_H */

@@ -16,6 +16,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "errors.h"
@@ -24,10 +25,13 @@
 #include "session.h"
 #include "soundness.h"
 #include "swap.h"
+#include "verify.h"
 
 PG_FUNCTION_INFO_V1(governed_tables);
 PG_FUNCTION_INFO_V1(petition_cas_version);
+PG_FUNCTION_INFO_V1(govern_ddl);
 PG_FUNCTION_INFO_V1(row_key);
+PG_FUNCTION_INFO_V1(evidence_hash);
 PG_FUNCTION_INFO_V1(lifecycle);
 PG_FUNCTION_INFO_V1(allowed_transitions);
 PG_FUNCTION_INFO_V1(is_fate);
@@ -120,6 +124,82 @@ lifecycle_diagram(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Appends an argument of govern by its name, as an array of texts.
+ */
+static void
+append_names_argument(StringInfo call, const char *name, const List *names)
+{
+	const char **texts = palloc(Max(1, list_length(names)) * sizeof(char *));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		texts[count++] = lfirst(cell);
+	appendStringInfo(call, ", %s => %s", name,
+					 quote_literal_cstr(OidOutputFunctionCall(F_ARRAY_OUT, name_array(texts, count))));
+}
+
+/*
+ * Returns the call of govern that puts a table under a lifecycle as its guard says.  What
+ * has its default value is left out, but for the state column, and the key, which is named
+ * where it is not the one that govern would choose.
+ */
+static char *
+govern_call(const char *schema, Relation relation, const GuardTrigger *guard)
+{
+	Oid			relid = RelationGetRelid(relation);
+	Options		options;
+	StringInfoData call;
+
+	if (!read_options(guard->options, &options))
+		elog(ERROR, "guard \"%s\" has options that govern() does not write", guard->name);
+	initStringInfo(&call);
+	appendStringInfo(&call, "SELECT %s(%s, %s", quote_qualified_identifier(schema, "govern"),
+					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+																   get_rel_name(relid))),
+					 quote_literal_cstr(guard->graph));
+	if (strcmp(name_list(default_key(relation)), name_list(guard->key_columns)) != 0)
+		appendStringInfo(&call, ", key_column => %s", quote_literal_cstr(linitial(guard->key_columns)));
+	appendStringInfo(&call, ", state_column => %s", quote_literal_cstr(guard->state_column));
+	if (!options.any_initial)
+		append_names_argument(&call, "initial_states", options.initial_states);
+	if (options.evidence != NIL)
+		append_names_argument(&call, "evidence", options.evidence);
+	if (!options.keep_rows)
+		appendStringInfoString(&call, ", keep_rows => false");
+	if (options.history)
+		appendStringInfoString(&call, ", history => true");
+	appendStringInfoString(&call, ");\n");
+	return call.data;
+}
+
+/*
+ * govern_ddl(relation, state_column) returns the calls of govern that make the relation
+ * governed as it is, a line each, the first lifecycle first.
+ */
+Datum
+govern_ddl(PG_FUNCTION_ARGS)
+{
+	char	   *state_column = get_name_argument(fcinfo, 1);
+	StringInfoData calls;
+	Relation	relation;
+	List	   *guards;
+	ListCell   *cell;
+
+	check_not_null(fcinfo, 0, "relation");
+	relation = open_relation(PG_GETARG_OID(0), AccessShareLock);
+	check_governed_root(relation);
+	guards = read_guards(relation);
+	if (state_column != NULL)
+		guards = list_make1(choose_guard(guards, state_column, relation));
+	initStringInfo(&calls);
+	foreach(cell, guards)
+		appendStringInfoString(&calls, govern_call(own_schema(fcinfo), relation, lfirst(cell)));
+	relation_close(relation, AccessShareLock);
+	PG_RETURN_TEXT_P(cstring_to_text(calls.data));
+}
+
+/*
  * row_key(subject) returns the text of the key of a row of a governed table; null for
  * no row.
  */
@@ -150,6 +230,30 @@ row_key(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 	}
 	PG_RETURN_TEXT_P(cstring_to_text(key_text(&governed->key, values)));
+}
+
+/*
+ * evidence_hash(subject, state_column) returns the hash of what a decision on a row of a
+ * governed table rests on; null for no row.
+ */
+Datum
+evidence_hash(PG_FUNCTION_ARGS)
+{
+	Relation	relation = open_subject(fcinfo, AccessShareLock);
+	Governed   *governed = get_governed(relation, get_name_argument(fcinfo, 1));
+
+	check_readable(governed, relation);
+	if (governed->evidence.ncolumns == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("decisions on relation \"%s\" rest on no evidence",
+						RelationGetRelationName(relation)),
+				 errhint("Govern the relation with evidence => '{...}', the columns that a decision rests on."),
+				 errtable(relation)));
+	relation_close(relation, NoLock);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(hash_of_row(&governed->evidence, PG_GETARG_HEAPTUPLEHEADER(0))));
 }
 
 /*

@@ -6,7 +6,7 @@
  *
  * It is a JSON object, of which what has its default value is left out:
  *
- *	{"initial_states": ["draft"], "keep_rows": false}
+ *	{"initial_states": ["draft"], "evidence": ["amount"], "keep_rows": false, "history": true}
  *
  *-------------------------------------------------------------------------
  */
@@ -21,30 +21,52 @@
 #include "options.h"
 
 /*
+ * Appends a member to an object, of which its braces are still to come; value is JSON.
+ */
+static void
+append_option(StringInfo json, const char *name, const char *value)
+{
+	appendStringInfo(json, "%s\"%s\": %s", json->len > 0 ? ", " : "", name, value);
+}
+
+/*
+ * Returns an array of texts, as JSON.
+ */
+static char *
+texts_as_json(const List *texts)
+{
+	StringInfoData json;
+	ListCell   *cell;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	foreach(cell, texts)
+	{
+		if (json.len > 1)
+			appendStringInfoString(&json, ", ");
+		escape_json(&json, lfirst(cell));
+	}
+	appendStringInfoChar(&json, ']');
+	return json.data;
+}
+
+/*
  * Returns the text of options, in the current memory context.
  */
 char *
 write_options(const Options *options)
 {
 	StringInfoData json;
-	ListCell   *cell;
 
 	initStringInfo(&json);
 	if (!options->any_initial)
-	{
-		const char *separator = "";
-
-		appendStringInfoString(&json, "\"initial_states\": [");
-		foreach(cell, options->initial_states)
-		{
-			appendStringInfoString(&json, separator);
-			escape_json(&json, lfirst(cell));
-			separator = ", ";
-		}
-		appendStringInfoChar(&json, ']');
-	}
+		append_option(&json, "initial_states", texts_as_json(options->initial_states));
+	if (options->evidence != NIL)
+		append_option(&json, "evidence", texts_as_json(options->evidence));
 	if (!options->keep_rows)
-		appendStringInfo(&json, "%s\"keep_rows\": false", json.len > 0 ? ", " : "");
+		append_option(&json, "keep_rows", "false");
+	if (options->history)
+		append_option(&json, "history", "true");
 	return psprintf("{%s}", json.data);
 }
 
@@ -82,7 +104,7 @@ read_options(const char *text, Options *options)
 
 	*options = (Options)
 	{
-		true, NIL, true
+		true, NIL, NIL, true, false
 	};
 	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
 		return false;
@@ -99,10 +121,29 @@ read_options(const char *text, Options *options)
 			if (!read_texts(&value, &options->initial_states))
 				return false;
 		}
+		else if (strcmp(option, "evidence") == 0)
+		{
+			if (!read_texts(&value, &options->evidence))
+				return false;
+		}
 		else if (strcmp(option, "keep_rows") == 0 && value.type == jbvBool)
 			options->keep_rows = value.val.boolean;
+		else if (strcmp(option, "history") == 0 && value.type == jbvBool)
+			options->history = value.val.boolean;
 		else
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Returns the names of the evidence columns in the text of options; NIL for a text that
+ * write_options has not written, or NULL.
+ */
+List *
+evidence_columns(const char *text)
+{
+	Options		options;
+
+	return text !=NULL && read_options(text, &options) ? options.evidence : NIL;
 }

@@ -17,10 +17,14 @@ typedef struct Options
 {
 	bool		any_initial;	/* a row may be inserted in any state, */
 	List	   *initial_states; /* or in these: names */
+	List	   *evidence;		/* names of the columns that a decision rests
+								 * on */
 	bool		keep_rows;		/* a fated row cannot be deleted */
+	bool		history;		/* every change of state is recorded */
 } Options;
 
 extern char *write_options(const Options *options);
 extern bool read_options(const char *text, Options *options);
+extern List *evidence_columns(const char *text);
 
 #endif							/* PETITION_CAS_OPTIONS_H */

@@ -378,20 +378,21 @@ choose_guard(List *guards, const char *state_column, Relation relation)
 /*
  * Reads the three names that a guard's arguments begin with from its row in
  * pg_trigger, where each has a NUL behind it, into memory of the current
- * context; graph and options become NULL.  Returns false if the row is no guard's, or one
- * of a partition, which only follows its parent's.
+ * context; on demand, the others too, else graph and options become NULL.  Returns false
+ * if the row is no guard's, or one of a partition, which only follows its parent's.
  *
- * Of the arguments just a slice is read: a lifecycle may be long, and it may
+ * Else just a slice of the arguments is read: a lifecycle may be long, and it may
  * be a stranger's.
  */
 static bool
-read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
+read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard, bool whole)
 {
 	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(row);
 	bool		isnull;
 	Datum		value = heap_getattr(row, Anum_pg_trigger_tgargs, desc, &isnull);
 	struct varlena *slice;
-	char	  **names[] = {&guard->key_list, &guard->state_column, &guard->ledger};
+	char	   *arguments[5] = {NULL};
+	int			wanted = whole ? form->tgnargs : 3;
 	char	   *at;
 	char	   *end;
 
@@ -399,29 +400,33 @@ read_trigger_row(HeapTuple row, TupleDesc desc, GuardTrigger *guard)
 		!has_guard_name(NameStr(form->tgname)) ||
 		!is_own_function(form->tgfoid, "guard_fate"))
 		return false;
-	slice = PG_DETOAST_DATUM_SLICE(value, 0, (MAX_KEY_COLUMNS + lengthof(names)) * 2 * (NAMEDATALEN + 1));
+	slice = whole ? PG_DETOAST_DATUM_PACKED(value) :
+		PG_DETOAST_DATUM_SLICE(value, 0, (MAX_KEY_COLUMNS + 3) * 2 * (NAMEDATALEN + 1));
 	at = VARDATA_ANY(slice);
 	end = at + VARSIZE_ANY_EXHDR(slice);
-	for (int i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < wanted; i++)
 	{
 		char	   *nul = memchr(at, '\0', end - at);
 
 		if (nul == NULL)
 			return false;
-		*names[i] = pstrdup(at);
+		arguments[i] = pstrdup(at);
 		at = nul + 1;
 	}
 	guard->oid = form->oid;
 	guard->function = form->tgfoid;
 	guard->name = pstrdup(NameStr(form->tgname));
-	guard->graph = NULL;
-	guard->options = NULL;
+	guard->key_list = arguments[0];
+	guard->state_column = arguments[1];
+	guard->ledger = arguments[2];
+	guard->graph = arguments[3];
+	guard->options = arguments[4];
 	return read_names(pstrdup(guard->key_list), &guard->key_columns);
 }
 
 /*
- * Returns the names that the guards of a relation say, a GuardTrigger each, read from
- * the catalog, without opening the relation, as read_trigger_row does.
+ * Returns what the guards of a relation say, a GuardTrigger each, read from the catalog,
+ * without opening the relation; options are NULL for none.
  */
 List *
 read_guard_names(Oid relid)
@@ -440,7 +445,7 @@ read_guard_names(Oid relid)
 	{
 		GuardTrigger *guard = palloc0(sizeof(GuardTrigger));
 
-		if (read_trigger_row(row, RelationGetDescr(triggers), guard) &&
+		if (read_trigger_row(row, RelationGetDescr(triggers), guard, true) &&
 			is_guard_of(guard->name, guard->state_column, relation))
 			guards = lappend(guards, guard);
 	}
@@ -469,7 +474,7 @@ table_naming_ledger(Relation triggers, Oid trigger, Oid namespace, const char *l
 	if (HeapTupleIsValid(row))
 	{
 		relid = ((Form_pg_trigger) GETSTRUCT(row))->tgrelid;
-		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard) ||
+		if (!read_trigger_row(row, RelationGetDescr(triggers), &guard, false) ||
 			(ledger != NULL &&
 			 (get_rel_namespace(relid) != namespace || strcmp(guard.ledger, ledger) != 0)) ||
 			!(strcmp(guard.name, GUARD_TRIGGER) == 0 ||

@@ -40,12 +40,13 @@ PG_FUNCTION_INFO_V1(assign_fates);
 /*
  * The columns of petition_submissions, and of the type petition_submission: what
  * stands before it in a list, name, type, and what is declared of it in the table.
+ * The text is as long as its type allows, which the server checks when it is set; a
+ * CHECK it reads and prepares anew for every UPDATE of the table.
  */
 #define PETITION_COLUMNS(COLUMN) \
 	COLUMN("", id, "uuid", "PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid()") \
 	COLUMN(", ", type, "text", "NOT NULL DEFAULT 'GENERAL'") \
-	COLUMN(", ", text, "text", "NOT NULL" \
-		   " CHECK (pg_catalog.char_length(text) OPERATOR(pg_catalog.<=) 10000)") \
+	COLUMN(", ", text, "varchar(10000)", "NOT NULL") \
 	COLUMN(", ", submitter_id, "uuid", "") \
 	COLUMN(", ", state, "text", "NOT NULL DEFAULT 'RECEIVED'") \
 	COLUMN(", ", content_hash, "bytea", \
@@ -67,54 +68,40 @@ static const char *const petition_columns[] = {PETITION_COLUMNS(COLUMN_NAME)};
  * ----------------------------------------------------------------------
  */
 
-#define ASSIGN "UPDATE {table} AS {row} SET {state} = $3, updated_at = pg_catalog.now()"
-#define WITH_REASON ", fate_reason = $4"
-#define ONE_ROW " WHERE {key = $} AND {state = $2} RETURNING {state}"
+#define ASSIGN "UPDATE {table} AS {row} SET {state} = $3, updated_at = pg_catalog.now(){set}"
+#define ASSIGN_ROW(returned) \
+	ASSIGN " WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, hash}"
+#define SELECT_ROW(returned) "SELECT {state}" returned " FROM {table} AS {row} WHERE {key = $}"
 #define WHOLE_ROW ", {row}"
 #define ROW_OF_COLUMNS ", ROW(" PETITION_COLUMNS(COLUMN_IN_LIST) ")"
 
-static const StatementForm assign_row = {
-	ASSIGN ONE_ROW WHOLE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW WHOLE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_columns = {
-	ASSIGN ONE_ROW ROW_OF_COLUMNS, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm assign_columns_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW ROW_OF_COLUMNS, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm try_row = {
-	ASSIGN ONE_ROW, "kss", ON_TABLE | FIRES_TRIGGERS
-};
-static const StatementForm try_row_with_reason = {
-	ASSIGN WITH_REASON ONE_ROW, "ksst", ON_TABLE | FIRES_TRIGGERS
-};
+static const StatementForm assign_row = {ASSIGN_ROW(WHOLE_ROW), "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm select_row = {SELECT_ROW(WHOLE_ROW), "k", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm assign_columns = {ASSIGN_ROW(ROW_OF_COLUMNS), "kss", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm select_columns = {SELECT_ROW(ROW_OF_COLUMNS), "k", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm try_row = {ASSIGN_ROW(""), "kss", ON_TABLE | FIRES_TRIGGERS};
 
 /* The rows are locked in the order of their keys before the first is updated. */
-#define ASSIGN_LOCKED(reason) \
-	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}" \
-	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE) " \
-	ASSIGN reason " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}"
-
 static const StatementForm assign_rows = {
-	ASSIGN_LOCKED(""), "Kss", ON_TABLE | FIRES_TRIGGERS
+	"WITH locked AS MATERIALIZED (SELECT {key names} FROM {table} AS {row}"
+	" WHERE {key = any $} AND {state = $2} ORDER BY {key} FOR NO KEY UPDATE) "
+	ASSIGN " FROM locked WHERE {key = locked} AND {state = $2} RETURNING {state}, {row.key}",
+	"Kss", ON_TABLE | FIRES_TRIGGERS
 };
-static const StatementForm assign_rows_with_reason = {
-	ASSIGN_LOCKED(WITH_REASON), "Ksst", ON_TABLE | FIRES_TRIGGERS
-};
+
+/* What a reason sets, after the key, which is one column, and the states */
+static const char set_reason[] = ", fate_reason = $4";
 
 static Datum form_petition(Datum record, FunctionCallInfo fcinfo);
 
 /* On a table that has just the columns of petition_submission, in its order */
-static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, &assign_row, &assign_row_with_reason};
+static const SwapFunction assign_whole = {"assign_fate()", true, form_petition, &assign_row, &select_row, set_reason};
 
 /* On another one */
-static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &assign_columns_with_reason};
+static const SwapFunction assign_some = {"assign_fate()", true, form_petition, &assign_columns, &select_columns, set_reason};
 
-static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, &try_row_with_reason};
-static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, &assign_rows_with_reason, NULL, &try_function};
+static const SwapFunction try_function = {"try_assign_fate()", true, NULL, &try_row, NULL, set_reason};
+static const SwapFunction many_function = {"assign_fates()", true, NULL, &assign_rows, NULL, set_reason, &try_function};
 
 /* ----------------------------------------------------------------------
  * The table
@@ -213,7 +200,8 @@ has_petition_columns(Relation relation)
 /*
  * Returns a row of petition_submissions, or a record of its columns, as a value of
  * the composite type petition_submission, in the current memory context.  Raises
- * 42804 if table and type no longer have the same columns, of the same types.
+ * 42804 if table and type no longer have the same columns, of the same types, where
+ * varchar will do for text: its values are stored alike.
  */
 static Datum
 form_petition(Datum record, FunctionCallInfo fcinfo)
@@ -224,14 +212,17 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 	TupleDesc	row_desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
 												  HeapTupleHeaderGetTypMod(row));
 	HeapTupleData tuple = {0};
-	Datum		petition;
+	Datum		values[lengthof(petition_columns)];
+	bool		nulls[lengthof(petition_columns)];
+	HeapTuple	petition;
 
 	for (int i = 0; i < Max(desc->natts, row_desc->natts); i++)
 	{
 		Form_pg_attribute wanted;
 		Form_pg_attribute found;
 
-		if (i >= Min(desc->natts, row_desc->natts) || TupleDescAttr(desc, i)->attisdropped)
+		if (i >= Min(desc->natts, row_desc->natts) || i >= lengthof(petition_columns) ||
+			TupleDescAttr(desc, i)->attisdropped)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("type %s does not have the columns of relation \"%s\"",
@@ -240,7 +231,8 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 
 		wanted = TupleDescAttr(desc, i);
 		found = TupleDescAttr(row_desc, i);
-		if (wanted->atttypid != found->atttypid)
+		if (wanted->atttypid != found->atttypid &&
+			!(wanted->atttypid == TEXTOID && found->atttypid == VARCHAROID))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
@@ -250,10 +242,11 @@ form_petition(Datum record, FunctionCallInfo fcinfo)
 	}
 	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 	tuple.t_data = row;
-	petition = heap_copy_tuple_as_datum(&tuple, desc);
+	heap_deform_tuple(&tuple, row_desc, values, nulls);
+	petition = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(row_desc);
 	ReleaseTupleDesc(desc);
-	return petition;
+	return HeapTupleGetDatum(petition);
 }
 
 /*
@@ -273,12 +266,14 @@ swap_petition(FunctionCallInfo fcinfo, const SwapFunction *function)
 	read_states(&swap, fcinfo, 1);
 	if (!PG_ARGISNULL(3))
 		swap.reason = PG_GETARG_TEXT_PP(3);
+	read_seen_hash(&swap, fcinfo, 4);
+	read_request_id(&swap, fcinfo, 5);
 	return swap_one(&swap, fcinfo);
 }
 
 /*
- * assign_fate(submission_id, expected_state, new_state, reason) returns the
- * petition as it is with its fate.
+ * assign_fate(submission_id, expected_state, new_state, reason, seen_hash, request_id)
+ * returns the petition as it is with its fate.
  */
 Datum
 assign_fate(PG_FUNCTION_ARGS)
@@ -296,7 +291,7 @@ try_assign_fate(PG_FUNCTION_ARGS)
 }
 
 /*
- * assign_fates(submission_ids, expected_state, new_state, reason) returns an
+ * assign_fates(submission_ids, expected_state, new_state, reason, request_id) returns an
  * outcome for each id.
  */
 Datum
@@ -320,6 +315,7 @@ assign_fates(PG_FUNCTION_ARGS)
 	read_states(&swap, fcinfo, 1);
 	if (!PG_ARGISNULL(3))
 		swap.reason = PG_GETARG_TEXT_PP(3);
+	read_request_id(&swap, fcinfo, 4);
 	swap_many(&swap, fcinfo, ids, count);
 	table_close(swap.relation, NoLock);
 	return (Datum) 0;

@@ -266,6 +266,27 @@ has_key_index(Relation relation, const List *columns, Oid except)
 	return list_delete_oid(key_indexes(relation, columns), except) != NIL;
 }
 
+/*
+ * Returns the names of the columns of a relation's primary key, in its order; of one
+ * without a primary key, that of the column "id", whether it is there or not.
+ */
+List *
+default_key(Relation relation)
+{
+	List	   *names = NIL;
+	Oid			oid = primary_key_index(relation);
+	Relation	index;
+
+	if (!OidIsValid(oid))
+		return list_make1("id");
+	index = index_open(oid, AccessShareLock);
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+		names = lappend(names, get_attname(RelationGetRelid(relation),
+										   index->rd_index->indkey.values[i], false));
+	index_close(index, AccessShareLock);
+	return names;
+}
+
 /* ----------------------------------------------------------------------
  * The table
  * ----------------------------------------------------------------------
@@ -329,7 +350,7 @@ find_column(Findings *findings, Relation relation, const char *what, const char 
 
 	if (found == NULL)
 		add_problem(findings, ERRCODE_UNDEFINED_COLUMN, DROPPABLE | ALTERABLE,
-					"Give the columns to govern as key_column and state_column.",
+					"Give the columns to govern as key_column, state_column and evidence.",
 					"%s column \"%s\" does not exist", what, column);
 	else if (is_temporary(found->atttypid))
 		add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Give the column a type that stays.",
@@ -413,6 +434,36 @@ find_state_problems(Findings *findings, Relation relation, const char *column, c
 }
 
 /*
+ * Looks at the columns that decisions rest on.
+ */
+static void
+find_evidence_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	List	   *seen = NIL;
+	ListCell   *cell;
+
+	foreach(cell, evidence_columns(guard->options))
+	{
+		const char *name = lfirst(cell);
+		Form_pg_attribute column = find_column(findings, relation, "evidence", name);
+
+		if (column == NULL)
+			continue;
+		if (column->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+			add_problem(findings, ERRCODE_WRONG_OBJECT_TYPE, 0, "Declare it STORED.",
+						"evidence column \"%s\" is a virtual generated column", name);
+		if (strcmp(name, guard->state_column) == 0 || has_name(guard->key_columns, name))
+			add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, 0,
+						"The key never changes, and the state is compared anyway.",
+						"evidence column \"%s\" is its state column or of its key", name);
+		if (has_name(seen, name))
+			add_problem(findings, ERRCODE_DUPLICATE_COLUMN, 0, "Name each column once.",
+						"evidence column \"%s\" is named twice", name);
+		seen = lappend(seen, unconstify(char *, name));
+	}
+}
+
+/*
  * Looks at what kind of relation it is (the topmost one, of a partitioned table);
  * returns false if it is no table at all.
  */
@@ -460,6 +511,7 @@ table_problems(Relation relation, const GuardTrigger *guard)
 	{
 		find_key_problems(&findings, relation, guard->key_columns);
 		find_state_problems(&findings, relation, guard->state_column, guard->graph);
+		find_evidence_problems(&findings, relation, guard);
 	}
 	return findings.problems;
 }
@@ -742,6 +794,7 @@ find_lifecycle_problems(Findings *findings, Relation relation, Relation partitio
 {
 	find_key_problems(findings, relation, guard->key_columns);
 	find_state_problems(findings, relation, guard->state_column, guard->graph);
+	find_evidence_problems(findings, relation, guard);
 	/* where Citus creates a trigger on TRUNCATE, it leaves out the shards */
 	if (is_first && (find_trigger(relation, TRUNCATE_TRIGGER) != NULL ||
 					 !is_shard(RelationGetRelid(relation))))
@@ -1144,9 +1197,19 @@ is_sound(Governed *governed, Relation relation)
 Oid
 check_sound(Governed *governed, Relation relation)
 {
-	Oid			ledger = governed_ledger(governed, false);
+	Oid			ledger;
+
+	/* the ledger that was looked at is the one still, if nothing has come in */
+	if (governed->valid && governed->judged && governed->problems == NIL)
+	{
+		ledger = governed->ledger_oid;
+		LockRelationOid(ledger, RowExclusiveLock);
+		if (governed->valid && governed->judged)
+			return ledger;
+	}
 
 	/* what is judged must not change before it is written */
+	ledger = governed_ledger(governed, false);
 	LockRelationOid(ledger, RowExclusiveLock);
 	if (is_sound_with(governed, relation, ledger))
 		return ledger;

@@ -30,6 +30,7 @@ typedef struct Problem
 #define OTHER_TRIGGER		0x08	/* one of our triggers is another one, */
 #define DISABLED_TRIGGER	0x10	/* or does not fire always */
 
+extern List *default_key(Relation relation);
 extern bool has_key_index(Relation relation, const List *columns, Oid except);
 
 extern List *table_problems(Relation relation, const GuardTrigger *guard);

@@ -63,6 +63,7 @@
 #include "errors.h"
 #include "identity.h"
 #include "ledger.h"
+#include "session.h"
 #include "soundness.h"
 #include "swap.h"
 
@@ -71,7 +72,8 @@ PG_FUNCTION_INFO_V1(try_compare_and_swap);
 PG_FUNCTION_INFO_V1(try_compare_and_swap_relation);
 
 const char *const outcome_names[] = {
-	"assigned", "not_found", "already_fated", "concurrent_modification", "invalid_transition"
+	"assigned", "not_found", "already_fated", "concurrent_modification", "evidence_changed",
+	"invalid_transition"
 };
 
 /* ----------------------------------------------------------------------
@@ -79,23 +81,25 @@ const char *const outcome_names[] = {
  * ----------------------------------------------------------------------
  */
 
-/* changes is what it sets besides the state */
-#define SWAP_ROW(changes) \
-	"UPDATE {table} AS {row} SET {state} = $3" changes \
-	" WHERE {key = $} AND {state = $2} RETURNING {state}"
+#define SWAP_ROW(returned) \
+	"UPDATE {table} AS {row} SET {state} = $3{set}" \
+	" WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, hash}"
 
-static const StatementForm swap_row = {SWAP_ROW("") ", {row}", "kss", ON_TABLE | FIRES_TRIGGERS};
-static const StatementForm swap_row_and_more = {SWAP_ROW("{changes}") ", {row}", "kssj", ON_TABLE | FIRES_TRIGGERS};
+static const StatementForm swap_row = {SWAP_ROW(", {row}"), "kss", ON_TABLE | FIRES_TRIGGERS};
 static const StatementForm try_row = {SWAP_ROW(""), "kss", ON_TABLE | FIRES_TRIGGERS};
-static const StatementForm try_row_and_more = {SWAP_ROW("{changes}"), "kssj", ON_TABLE | FIRES_TRIGGERS};
+
+static const StatementForm select_row = {
+	"SELECT {state}, {row} FROM {table} AS {row} WHERE {key = $}",
+	"k", ON_TABLE | FIRES_TRIGGERS
+};
 
 static const StatementForm select_state = {
-	"SELECT {state} FROM {table} WHERE {key = $}",
+	"SELECT {state}{, hash} FROM {table} AS {row} WHERE {key = $}",
 	"k", ON_TABLE | FIRES_TRIGGERS
 };
 
 static const StatementForm select_version = {
-	"SELECT tableoid, ctid, xmin FROM {table} WHERE {key = $} AND {state = $2}",
+	"SELECT tableoid, ctid, xmin FROM {table} AS {row} WHERE {key = $} AND {state = $2}{and seen}",
 	"ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
@@ -106,14 +110,20 @@ static const StatementForm probe_row = {
 };
 
 static const StatementForm lock_row = {
-	"SELECT FROM {table} WHERE {key = $} AND {state = $2} FOR NO KEY UPDATE",
+	"SELECT FROM {table} AS {row} WHERE {key = $} AND {state = $2}{and seen} FOR NO KEY UPDATE",
 	"ks", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
+};
+
+/* Is the row there at all? */
+static const StatementForm find_row = {
+	"SELECT FROM {table} WHERE {key = $}",
+	"k", ON_TABLE | AS_TABLE_OWNER | FIRES_TRIGGERS
 };
 
 static Datum form_subject(Datum row, FunctionCallInfo fcinfo);
 
-static const SwapFunction swap_function = {"compare_and_swap()", false, form_subject, &swap_row, NULL, &swap_row_and_more};
-const SwapFunction try_subject_function = {"try_compare_and_swap()", false, NULL, &try_row, NULL, &try_row_and_more};
+static const SwapFunction swap_function = {"compare_and_swap()", false, form_subject, &swap_row, &select_row};
+const SwapFunction try_subject_function = {"try_compare_and_swap()", false, NULL, &try_row};
 
 /* ----------------------------------------------------------------------
  * Arguments
@@ -171,10 +181,65 @@ read_changes(Swap *swap, FunctionCallInfo fcinfo, int argument)
 		swap->changes_sql = NULL;
 }
 
+/*
+ * Takes the hash of the evidence that the caller has seen from an argument, if that is
+ * not null.  Raises 22023 for what is no hash, and for a table without evidence.
+ */
+void
+read_seen_hash(Swap *swap, FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		return;
+	swap->seen_hash = text_to_cstring(PG_GETARG_TEXT_PP(argument));
+	check_seen_hash(swap->seen_hash);
+	if (swap->governed->evidence.ncolumns == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"seen_hash\" was given, but decisions on relation \"%s\" rest on no evidence",
+						RelationGetRelationName(swap->relation)),
+				 errhint("Govern the relation with evidence => '{...}', the columns that a decision rests on."),
+				 errtable(swap->relation)));
+}
+
+/*
+ * Takes the request in which the swap is made from an argument, if that is not null.
+ * Raises 22023 for one that cannot be recorded, or would be kept nowhere.
+ */
+void
+read_request_id(Swap *swap, FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		return;
+	swap->request_id = text_to_cstring(PG_GETARG_TEXT_PP(argument));
+	check_setting("request_id", swap->request_id, REQUEST_ID_LIMIT);
+	if (swap->request_id[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"request_id\" must not be empty"),
+				 errhint("Give each decision an id of its own, such as a uuid, and the same one when it is sent again.")));
+	if (swap->is_transition && !swap->is_fate)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"request_id\" was given, but \"%s\" is no fate of relation \"%s\", which has no history",
+						swap->new_state, RelationGetRelationName(swap->relation)),
+				 errhint("It would be kept nowhere. Govern the relation with history => true."),
+				 errtable(swap->relation)));
+}
+
 /* ----------------------------------------------------------------------
  * The UPDATE
  * ----------------------------------------------------------------------
  */
+
+/*
+ * Returns what a swap sets besides the state, as SQL, or NULL.
+ */
+static const char *
+set_sql(const Swap *swap)
+{
+	return swap->changes_sql != NULL ? swap->changes_sql :
+		swap->reason != NULL ? swap->function->set_reason : NULL;
+}
 
 /*
  * Fills in the parameters of a statement that follow the key.
@@ -189,24 +254,28 @@ fill_states(const Swap *swap, Datum *values)
 }
 
 /*
- * Lets the reason of a swap, if it has one, be what guards record, until end_reason is
- * called with what this returns, or the (sub)transaction fails.
+ * Lets the reason and the request of a swap, if it has them, be what guards record,
+ * until end_record is called with what this returns, or the (sub)transaction fails.
  */
 int
-begin_reason(const Swap *swap)
+begin_record(const Swap *swap)
 {
 	int			level;
 
-	if (swap->reason == NULL)
+	if (swap->reason == NULL && swap->request_id == NULL)
 		return 0;
 	level = NewGUCNestLevel();
-	(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (swap->reason != NULL)
+		(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (swap->request_id != NULL)
+		(void) set_config_option("petition_cas.request_id", swap->request_id,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 
 void
-end_reason(int level)
+end_record(int level)
 {
 	if (level > 0)
 		AtEOXact_GUC(true, level);
@@ -219,31 +288,43 @@ end_reason(int level)
 uint64
 execute_update(const Swap *swap, Datum *values)
 {
-	const SwapFunction *function = swap->function;
+	Variant		variant = {set_sql(swap)};
 
 	fill_states(swap, values);
+	variant.set_type = swap->changes_sql != NULL ? JSONBOID : TEXTOID;
+	if (swap->seen_hash != NULL)
+	{
+		variant.seen = true;
+		variant.hash = true;
+		values[swap->governed->key.ncolumns + 2 + (variant.set != NULL)] =
+			CStringGetTextDatum(swap->seen_hash);
+	}
 	count_fates(swap->governed);
-	if (swap->changes_sql != NULL)
-		return governed_update(swap->governed, function->update_with_changes, swap->changes_sql,
-							   values);
-	return governed_execute(swap->governed,
-							swap->reason != NULL && function->update_with_reason != NULL ?
-							function->update_with_reason : function->update,
-							InvalidOid, values, NULL, InvalidSnapshot);
+	return governed_execute_variant(swap->governed, swap->function->update, &variant, values,
+									InvalidSnapshot);
 }
 
 /*
- * Executes a statement on the swap's row.
+ * Executes a statement on the swap's row.  One that asks for the row in its expected
+ * state asks for the evidence that the caller has seen, too.
  */
 static uint64
 execute_on_row(const Swap *swap, const StatementForm *form, Snapshot snapshot)
 {
+	int			key_columns = swap->governed->key.ncolumns;
+	Variant		variant = {NULL};
 	SwapParameters values;
 
-	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
-	if (form->parameters[1] != '\0')
-		fill_states(swap, values);
-	return governed_execute(swap->governed, form, InvalidOid, values, NULL, snapshot);
+	memcpy(values, swap->key, key_columns * sizeof(Datum));
+	if (form->parameters[1] == '\0')
+		return governed_execute(swap->governed, form, InvalidOid, values, NULL, snapshot);
+	fill_states(swap, values);
+	if (swap->seen_hash != NULL)
+	{
+		variant.seen = true;
+		values[key_columns + 1] = CStringGetTextDatum(swap->seen_hash);
+	}
+	return governed_execute_variant(swap->governed, form, &variant, values, snapshot);
 }
 
 /*
@@ -267,7 +348,7 @@ check_stored_where(const Swap *swap, uint64 updated)
 RowState
 returned_state(const Swap *swap, HeapTuple row, int column)
 {
-	RowState	result = {true, NULL};
+	RowState	result = {true};
 	bool		isnull;
 	Datum		state = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
 
@@ -296,6 +377,22 @@ check_stored_state(const Swap *swap, HeapTuple row, int column)
 					RelationGetRelationName(swap->relation), stored, swap->new_state),
 			 errhint("A BEFORE trigger of the table changes the state. Nothing was stored."),
 			 errtable(swap->relation)));
+}
+
+/*
+ * Raises 55000 if a row that the UPDATE returned, with the hash of its evidence in that
+ * column, was stored with other evidence than the caller has seen.
+ */
+static void
+check_stored_evidence(const Swap *swap, HeapTuple row, int column)
+{
+	if (strcmp(SPI_getvalue(row, SPI_tuptable->tupdesc, column), swap->seen_hash) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("row of relation \"%s\" was stored with other evidence than was seen",
+						RelationGetRelationName(swap->relation)),
+				 errhint("A BEFORE trigger, or an expression that generates a column, changes it in the same UPDATE. Nothing was stored."),
+				 errtable(swap->relation)));
 }
 
 /*
@@ -351,13 +448,14 @@ static bool
 execute_swap(Swap *swap)
 {
 	SwapParameters values;
-	int			level = begin_reason(swap);
+	int			level = begin_record(swap);
+	bool		returns_row = swap->function->form_row != NULL;
 	uint64		updated;
 	bool		isnull;
 
 	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
 	updated = execute_update(swap, values);
-	end_reason(level);
+	end_record(level);
 	if (updated == 0)
 		return false;
 	if (updated > 1)
@@ -365,7 +463,9 @@ execute_swap(Swap *swap)
 
 	check_stored_where(swap, updated);
 	check_stored_state(swap, returned_row(0), 1);
-	if (swap->function->form_row != NULL)
+	if (swap->seen_hash != NULL)
+		check_stored_evidence(swap, returned_row(0), returns_row ? 3 : 2);
+	if (returns_row)
 	{
 		swap->row = SPI_getbinval(returned_row(0), SPI_tuptable->tupdesc, 2, &isnull);
 		if (isnull)
@@ -483,9 +583,20 @@ is_in_state(RowState row, const char *state)
 }
 
 /*
+ * Has a row, whose evidence was read, that which the caller has seen?
+ */
+static bool
+is_as_seen(const Swap *swap, RowState row)
+{
+	return swap->seen_hash == NULL ||
+		(row.evidence != NULL && strcmp(row.evidence, swap->seen_hash) == 0);
+}
+
+/*
  * Finds out why a swap was not made, from the row as it was when the call began
  * and as it is now.  changed: the server refused the update because the row has
- * changed.
+ * changed.  A row that is as it was seen, but was not so in the transaction's snapshot,
+ * has changed too.
  */
 Outcome
 find_outcome(const Swap *swap, RowState began, RowState current, bool changed)
@@ -500,31 +611,41 @@ find_outcome(const Swap *swap, RowState began, RowState current, bool changed)
 	if (changed || !is_in_state(began, swap->expected_state) ||
 		!is_in_state(current, swap->expected_state))
 		return CONCURRENT_MODIFICATION;
+	if (!is_as_seen(swap, current))
+		return EVIDENCE_CHANGED;
+	if (!is_as_seen(swap, began) && IsolationUsesXactSnapshot())
+		return CONCURRENT_MODIFICATION;
 	return swap->is_transition ? STILL_EXPECTED : INVALID_TRANSITION;
 }
 
 /*
- * Reads the state of the row under a snapshot.
+ * Reads the state of the row under a snapshot, and on demand the hash of its evidence.
  */
 static RowState
-read_state(const Swap *swap, Snapshot snapshot)
+read_state(const Swap *swap, bool with_evidence, Snapshot snapshot)
 {
-	RowState	none = {false, NULL};
+	RowState	state = {false};
+	Variant		variant = {.hash = with_evidence};
+	Datum		values[MAX_KEY_COLUMNS];
 
-	if (execute_on_row(swap, &select_state, snapshot) == 0)
-		return none;
-	return returned_state(swap, returned_row(0), 1);
+	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
+	if (governed_execute_variant(swap->governed, &select_state, &variant, values, snapshot) == 0)
+		return state;
+	state = returned_state(swap, returned_row(0), 1);
+	if (with_evidence)
+		state.evidence = SPI_getvalue(returned_row(0), SPI_tuptable->tupdesc, 2);
+	return state;
 }
 
 /*
- * Reads the state that the row has now.
+ * Reads the state that the row has now, and on demand the hash of its evidence.
  */
 static void
-read_current_state(Swap *swap)
+read_current_state(Swap *swap, bool with_evidence)
 {
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 
-	swap->current = read_state(swap, latest);
+	swap->current = read_state(swap, with_evidence, latest);
 	UnregisterSnapshot(latest);
 }
 
@@ -555,42 +676,21 @@ read_current_version(const Swap *swap)
 }
 
 /*
- * Makes the swap of a row that one UPDATE has missed although it was in the
- * expected state before and after; see the head of this file.
+ * Was the fate that stands assigned by the swap's own request, from the same state?
  */
-static Outcome
-settle_swap(Swap *swap)
+static bool
+was_assigned(const Swap *swap)
 {
-	RowVersion	before;
-
-	if (IsolationUsesXactSnapshot())
-		report_suppressed(swap, swap->key);
-	before = read_version(swap, GetActiveSnapshot());
-	for (int try = 0; try < MAX_TRIES; try++)
-	{
-		if (is_same_version(before, read_current_version(swap)))
-			report_suppressed(swap, swap->key);
-		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
-		{
-			if (execute_swap(swap))
-				return ASSIGNED;
-			report_suppressed(swap, swap->key);
-		}
-		before = read_current_version(swap);
-		if (!OidIsValid(before.relid))
-			break;
-		if (execute_swap(swap))
-			return ASSIGNED;
-	}
-	read_current_state(swap);
-	return CONCURRENT_MODIFICATION;
+	return swap->request_id != NULL && swap->is_fate &&
+		has_assignment(swap->governed, swap->key, swap->expected_state, swap->new_state,
+					   swap->request_id);
 }
 
 /*
  * Executes the UPDATE of one row of a table whose fated rows may be deleted, for a
- * function that does not raise: the ledger may hold a fate of an earlier row with this
- * key, which the guard refuses with PF002.  Returns as execute_swap_in_snapshot does;
- * *fated is whether that happened.
+ * function that does not raise, or a request that may be sent again: the ledger may hold
+ * a fate of an earlier row with this key, which the guard refuses with PF002.  Returns as
+ * execute_swap_in_snapshot does; *fated is whether that happened.
  */
 static bool
 execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
@@ -604,7 +704,8 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 	 * the error may be about another table, whose fate a trigger wanted to
 	 * change
 	 */
-	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED && has_fate(swap->governed, swap->key);
+	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED && has_fate(swap->governed, swap->key) &&
+		(swap->function->form_row == NULL || was_assigned(swap));
 	*changed = IsolationUsesXactSnapshot() && is_row_conflict(error) && row_has_changed(swap);
 	if (!*fated && !*changed)
 		ReThrowError(error);
@@ -612,34 +713,156 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 }
 
 /*
+ * Executes the UPDATE of one row in the way that isolation level, table and function
+ * ask for.  Returns whether it updated the row.  If not, *changed is whether the server
+ * refused that because the row has changed, and *fated whether the guard did because the
+ * ledger holds a fate of an earlier row.
+ */
+static bool
+execute_swap_once(Swap *swap, bool *changed, bool *fated)
+{
+	*changed = false;
+	*fated = false;
+	if (swap->is_fate && !swap->governed->options.keep_rows &&
+		(swap->function->form_row == NULL || swap->request_id != NULL))
+		return execute_swap_of_new_row(swap, changed, fated);
+	if (IsolationUsesXactSnapshot())
+		return execute_swap_in_snapshot(swap, changed);
+	return execute_swap(swap);
+}
+
+/*
+ * Makes the swap of a row that one UPDATE has missed although it was in the
+ * expected state before and after; see the head of this file.
+ */
+static Outcome
+settle_swap(Swap *swap)
+{
+	RowVersion	before;
+	bool		changed;
+	bool		fated = false;
+
+	if (IsolationUsesXactSnapshot())
+		report_suppressed(swap, swap->key);
+	before = read_version(swap, GetActiveSnapshot());
+	for (int try = 0; try < MAX_TRIES; try++)
+	{
+		if (is_same_version(before, read_current_version(swap)))
+			report_suppressed(swap, swap->key);
+		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
+		{
+			if (execute_swap_once(swap, &changed, &fated))
+				return ASSIGNED;
+			if (!fated)
+				report_suppressed(swap, swap->key);
+			break;
+		}
+		before = read_current_version(swap);
+		if (!OidIsValid(before.relid))
+			break;
+		if (execute_swap_once(swap, &changed, &fated))
+			return ASSIGNED;
+		if (fated)
+			break;
+	}
+	read_current_state(swap, swap->seen_hash != NULL);
+	if (fated)
+		return ALREADY_FATED;
+	return is_in_state(swap->current, swap->expected_state) && !is_as_seen(swap, swap->current) ?
+		EVIDENCE_CHANGED : CONCURRENT_MODIFICATION;
+}
+
+/*
  * Makes the swap, or finds out why it cannot be made; connected to SPI.
  */
-Outcome
-make_swap(Swap *swap)
+static Outcome
+try_swap(Swap *swap)
 {
 	bool		changed = false;
 	bool		fated = false;
-	bool		swapped = false;
 	Outcome		outcome;
 	RowState	began;
 
-	if (!swap->is_transition)
-		 /* known without an UPDATE */ ;
-	else if (swap->is_fate && !swap->governed->options.keep_rows &&
-			 swap->function->form_row == NULL)
-		swapped = execute_swap_of_new_row(swap, &changed, &fated);
-	else if (IsolationUsesXactSnapshot())
-		swapped = execute_swap_in_snapshot(swap, &changed);
-	else
-		swapped = execute_swap(swap);
-	if (swapped)
+	/* one that is off the graph is known without an UPDATE */
+	if (swap->is_transition && execute_swap_once(swap, &changed, &fated))
 		return ASSIGNED;
-	began = read_state(swap, GetActiveSnapshot());
-	read_current_state(swap);
+	began = read_state(swap, swap->seen_hash != NULL, GetActiveSnapshot());
+	read_current_state(swap, swap->seen_hash != NULL);
 	if (fated)
 		return ALREADY_FATED;
 	outcome = find_outcome(swap, began, swap->current, changed);
 	return outcome == STILL_EXPECTED ? settle_swap(swap) : outcome;
+}
+
+/*
+ * Is the swap's row, which the caller does not see, there?  Connected to SPI.
+ */
+bool
+row_is_hidden(const Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	bool		exists = execute_on_row(swap, &find_row, latest) > 0;
+
+	UnregisterSnapshot(latest);
+	return exists;
+}
+
+/*
+ * Reads the row that a swap returns which was made by an earlier call.  It may be gone
+ * by now.
+ */
+static void
+read_swapped_row(Swap *swap)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+	swap->no_row = execute_on_row(swap, swap->function->select, latest) == 0;
+	UnregisterSnapshot(latest);
+	if (!swap->no_row)
+		swap->row = SPI_getbinval(returned_row(0), SPI_tuptable->tupdesc, 2, &swap->no_row);
+}
+
+/*
+ * Makes the swap, or finds out why it cannot be made; connected to SPI.  One that was
+ * not made because the same request has made it already counts as made.
+ */
+Outcome
+make_swap(Swap *swap)
+{
+	Outcome		outcome = try_swap(swap);
+
+	if (outcome == ASSIGNED || !was_assigned(swap) ||
+		(!swap->current.exists && row_is_hidden(swap)))
+		return outcome;
+	if (swap->function->form_row != NULL)
+		read_swapped_row(swap);
+	return ASSIGNED;
+}
+
+/*
+ * Adds to a refusal the hash of the row's evidence as it is now, if there is a row, and
+ * the caller may read the columns and ask for their hash.
+ */
+static void
+add_evidence(Swap *swap, Refusal *refusal)
+{
+	const Evidence *evidence = &swap->governed->evidence;
+	Oid			relid = RelationGetRelid(swap->relation);
+
+	if (evidence->ncolumns == 0 || !swap->current.exists)
+		return;
+	for (int i = 0; swap->seen_hash == NULL && i < evidence->ncolumns; i++)
+	{
+		if (!may_select_column(relid, evidence->columns[i].name))
+			return;
+	}
+	if (swap->seen_hash == NULL)
+	{
+		if (!may_hash_evidence(swap->governed->functions_schema))
+			return;
+		read_current_state(swap, true);
+	}
+	refusal->evidence_hash = swap->current.evidence;
 }
 
 /*
@@ -663,6 +886,7 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
 	if (refusal.is_fated)
 		read_assignment(swap->governed, swap->key, &refusal);
+	add_evidence(swap, &refusal);
 
 	if (outcome == NOT_FOUND)
 		report_not_found(&refusal);
@@ -670,6 +894,8 @@ report_outcome(Swap *swap, Outcome outcome)
 		report_already_fated(&refusal);
 	if (outcome == CONCURRENT_MODIFICATION)
 		report_concurrent_modification(&refusal);
+	if (outcome == EVIDENCE_CHANGED)
+		report_evidence_changed(&refusal);
 	if (lifecycle_allows(lifecycle, current, lifecycle_find_name(lifecycle, swap->new_state)))
 		report_not_a_fate(&refusal);
 	report_invalid_transition(&refusal);
@@ -681,23 +907,25 @@ report_outcome(Swap *swap, Outcome outcome)
  */
 
 /*
- * Returns a record of outcome and state, in the current memory context.
+ * Returns a record of outcome and state, in the current memory context.  All functions
+ * that return one have these two output parameters.  So the row type is made once a
+ * session: to read it from the catalog for each statement takes 3% of a call.
  */
 static Datum
-form_outcome(const Swap *swap, FunctionCallInfo fcinfo, Outcome outcome)
+form_outcome(const Swap *swap, Outcome outcome)
 {
-	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	static TupleDesc desc = NULL;
 	Datum		values[2] = {0};
 	bool		nulls[2] = {false, swap->current.state == NULL};
 
 	if (desc == NULL)
 	{
-		MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	made = CreateTemplateTupleDesc(2);
 
-		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		desc = BlessTupleDesc(desc);
-		fcinfo->flinfo->fn_extra = desc;
+		TupleDescInitEntry(made, 1, "outcome", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 2, "current_state", TEXTOID, -1, 0);
+		desc = BlessTupleDesc(made);
 		MemoryContextSwitchTo(caller);
 	}
 	values[0] = CStringGetTextDatum(outcome_names[outcome]);
@@ -724,8 +952,10 @@ swap_one(Swap *swap, FunctionCallInfo fcinfo)
 	if (swap->function->form_row != NULL && outcome != ASSIGNED)
 		report_outcome(swap, outcome);
 	MemoryContextSwitchTo(caller);
-	result = swap->function->form_row != NULL ? swap->function->form_row(swap->row, fcinfo) :
-		form_outcome(swap, fcinfo, outcome);
+	fcinfo->isnull = swap->no_row;
+	result = swap->no_row ? (Datum) 0 :
+		swap->function->form_row != NULL ? swap->function->form_row(swap->row, fcinfo) :
+		form_outcome(swap, outcome);
 	SPI_finish();
 	relation_close(swap->relation, NoLock);
 	return result;
@@ -757,13 +987,45 @@ open_subject(FunctionCallInfo fcinfo, LOCKMODE lockmode)
 }
 
 /*
+ * Raises 22023 for changes of evidence that the caller says to have seen: what is decided
+ * would be something else.
+ */
+static void
+check_evidence_unchanged(const Swap *swap)
+{
+	const Evidence *evidence = &swap->governed->evidence;
+	Jsonb	   *changes;
+
+	if (swap->changes_sql == NULL || swap->seen_hash == NULL)
+		return;
+	changes = DatumGetJsonbP(swap->changes);
+	for (int i = 0; i < evidence->ncolumns; i++)
+	{
+		JsonbValue	name = {.type = jbvString};
+
+		name.val.string.val = evidence->columns[i].name;
+		name.val.string.len = strlen(evidence->columns[i].name);
+		if (findJsonbValueFromContainer(&changes->root, JB_FOBJECT, &name) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"changes\" must not set evidence column \"%s\" of relation \"%s\" where seen_hash is given",
+							evidence->columns[i].name, RelationGetRelationName(swap->relation)),
+					 errhint("What is decided is what was seen. Change the column first, and decide on what it is then."),
+					 errtable(swap->relation)));
+	}
+}
+
+/*
  * Prepares the swaps of rows of an open table by the arguments that follow the key: the
- * states, changes, reason, state column.
+ * states, changes, reason, for one row the seen hash, request and state column.
  */
 void
 read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo)
 {
-	swap->governed = get_governed(swap->relation, get_name_argument(fcinfo, 6));
+	bool		is_set = swap->function->single != NULL;
+	int			next = is_set ? 6 : 7;
+
+	swap->governed = get_governed(swap->relation, get_name_argument(fcinfo, next + 1));
 	check_readable(swap->governed, swap->relation);
 	if (swap->governed->state.is_generated)
 		ereport(ERROR,
@@ -776,6 +1038,10 @@ read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo)
 	read_changes(swap, fcinfo, 4);
 	if (!PG_ARGISNULL(5))
 		swap->reason = PG_GETARG_TEXT_PP(5);
+	if (!is_set)
+		read_seen_hash(swap, fcinfo, 6);
+	check_evidence_unchanged(swap);
+	read_request_id(swap, fcinfo, next);
 }
 
 /*
@@ -809,8 +1075,8 @@ form_subject(Datum row, FunctionCallInfo fcinfo)
 }
 
 /*
- * compare_and_swap(subject, key, expected_state, new_state, changes, reason,
- * state_column) returns the row as it is then.
+ * compare_and_swap(subject, key, expected_state, new_state, changes, reason, seen_hash,
+ * request_id, state_column) returns the row as it is then.
  */
 Datum
 compare_and_swap(PG_FUNCTION_ARGS)

@@ -40,6 +40,10 @@ PG_FUNCTION_INFO_V1(backfill_fates);
  *	  FROM table t FULL JOIN ledger l ON t.key = l.key
  *	 WHERE (l.key IS NULL AND t.state = ANY ($1)
  *			OR l.fate = $3[array_position($2, t.state)]) IS NOT TRUE
+ *		   OR (l.evidence_hash IS NOT NULL AND l.evidence_hash <> hash_evidence(...))
+ *
+ * The last line is there if decisions rest on evidence.  A fate from before they did has
+ * none.
  *
  * $1 are the states that are no fates, $2 the fates, both of the type of the
  * state column, and $3 the fates as text, in the same order: a cast from the
@@ -65,6 +69,12 @@ comparison_query(const Governed *governed)
 						   " $3[pg_catalog.array_position($2, ");
 	append_state(&query, &governed->state, "t");
 	appendStringInfoString(&query, ")]) IS NOT TRUE");
+	if (governed->evidence.ncolumns > 0)
+	{
+		appendStringInfoString(&query, " OR (l.evidence_hash IS NOT NULL AND l.evidence_hash OPERATOR(pg_catalog.<>) ");
+		append_evidence_hash(&query, &governed->evidence, governed->functions_schema, "t");
+		appendStringInfoChar(&query, ')');
+	}
 	return query.data;
 }
 
@@ -206,6 +216,8 @@ describe_disagreement(const Governed *governed, const Disagreement *disagreement
 	if (!disagreement->has_ledger)
 		return psprintf("the row has the fate \"%s\", but the ledger has no row for it; backfill_fates adds it",
 						state);
+	if (fate != NULL && strcmp(state, fate) == 0)
+		return pstrdup("the row's evidence does not have the hash that the ledger holds");
 	if (lifecycle_is_fate(lifecycle, state_number))
 		return psprintf("the row has the fate \"%s\", but the ledger holds \"%s\"",
 						state, fate);
@@ -310,6 +322,9 @@ is_comparable(const Governed *governed, Oid ledger)
 {
 	AttrNumber	fate = get_attnum(ledger, "fate");
 
+	if (governed->evidence.ncolumns > 0 &&
+		get_atttype(ledger, get_attnum(ledger, "evidence_hash")) != TEXTOID)
+		return false;
 	for (int i = 0; i < governed->key.ncolumns; i++)
 	{
 		AttrNumber	key = get_attnum(ledger, governed->ledger_key.columns[i].name);

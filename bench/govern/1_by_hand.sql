@@ -5,7 +5,10 @@ CREATE TABLE petition_submissions_fates (
     fate text NOT NULL,
     assigned_at timestamptz NOT NULL,
     assigned_by text NOT NULL,
-    transaction_id xid8 NOT NULL
+    transaction_id xid8 NOT NULL,
+    reason text,
+    request_id text,
+    evidence_hash text
 );
 INSERT INTO petition_submissions_fates
 SELECT id, NULL, state, now(), session_user, pg_current_xact_id() FROM petition_submissions

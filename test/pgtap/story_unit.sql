@@ -91,7 +91,7 @@ SELECT is(a.created_at, b.created_at, 'CAS preserves the time of creation') FROM
 SELECT is((assign_fate(pid(7), 'DELIBERATING', 'REFERRED', 'new reason')).fate_reason, 'new reason', 'CAS sets the reason it is given');
 SELECT is(to_jsonb(a) - '{state,updated_at,fate_reason}'::text[], to_jsonb(b) - '{state,updated_at,fate_reason}'::text[], 'CAS with a reason preserves other fields')
 FROM petition_submissions a JOIN before b USING (id) WHERE id = pid(7);
-SELECT row_eq('SELECT r.* FROM petition_submissions p, LATERAL (SELECT p.id, p.type, p.text, p.submitter_id, p.state, p.content_hash, p.realm, p.fate_reason, p.created_at, p.updated_at) r WHERE p.id = pid(8) AND p.state = ''ESCALATED''',
+SELECT row_eq('SELECT r.* FROM petition_submissions p, LATERAL (SELECT p.id, p.type, p.text::text, p.submitter_id, p.state, p.content_hash, p.realm, p.fate_reason, p.created_at, p.updated_at) r WHERE p.id = pid(8) AND p.state = ''ESCALATED''',
     assign_fate(pid(8), 'DELIBERATING', 'ESCALATED'), 'CAS returns the row as it is stored');
 
 -- State preservation on failure

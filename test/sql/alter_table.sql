@@ -60,10 +60,12 @@ ALTER TABLE petition_submissions RENAME region TO realm;
 ALTER TABLE petition_submissions RENAME fate_reason TO why;
 SELECT * FROM all_forms();
 ALTER TABLE petition_submissions RENAME why TO fate_reason;
-ALTER TABLE petition_submissions ALTER realm TYPE varchar(20);
+ALTER TABLE petition_submissions ALTER realm TYPE name;
 SELECT told($$ SELECT (assign_fate(pid(90), 'DELIBERATING', 'REFERRED')).realm $$);
 SELECT told($$ SELECT try_assign_fate(pid(90), 'DELIBERATING', 'REFERRED') $$);
 SELECT state FROM petition_submissions WHERE id = pid(90);
+ALTER TABLE petition_submissions ALTER realm TYPE varchar(20), ALTER text TYPE text;
+SELECT told($$ SELECT (assign_fate(pid(89), 'DELIBERATING', 'REFERRED')).realm $$);
 ALTER TABLE petition_submissions ALTER realm TYPE text;
 
 -- What follows is refused by the guard against DDL. A superuser may turn that

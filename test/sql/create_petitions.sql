@@ -15,10 +15,15 @@ SELECT verify_fates('petition_submissions');
 INSERT INTO petition_submissions (text) VALUES ('text') RETURNING type, submitter_id, state, content_hash, realm, fate_reason,
     created_at = now() AS created, updated_at = now() AS updated;
 SELECT told($$ INSERT INTO petition_submissions (text) VALUES (repeat('x', 10000)) $$);
-SELECT left(t, 97) FROM told($$ INSERT INTO petition_submissions (text) VALUES (repeat('x', 10001)) $$) t WHERE t !~ '^  ';
+SELECT told($$ INSERT INTO petition_submissions (text) VALUES (repeat('x', 10001)) $$);
+SELECT told($$ INSERT INTO petition_submissions (text) VALUES (repeat(U&'\00e4', 10000)) $$);
+SELECT told($$ INSERT INTO petition_submissions (text) VALUES (repeat(U&'\00e4', 10001)) $$);
+SELECT told($$ UPDATE petition_submissions SET text = text || repeat('x', 10000) $$);
+INSERT INTO petition_submissions (text) VALUES (repeat('x', 9999) || '  ') RETURNING length(text);
 SELECT left(t, 6) FROM told($$ INSERT INTO petition_submissions (text) VALUES (NULL) $$) t WHERE t !~ '^  ';
 SELECT told($$ INSERT INTO petition_submissions (text, content_hash) VALUES ('x', sha256('x')) $$);
 SELECT left(t, 6) FROM told($$ INSERT INTO petition_submissions (text, content_hash) VALUES ('x', 'short') $$) t WHERE t !~ '^  ';
+SELECT left(t, 6) FROM told($$ UPDATE petition_submissions SET content_hash = sha256('x') || 'x' $$) t WHERE t !~ '^  ';
 SELECT left(t, 6) FROM told($$ INSERT INTO petition_submissions (text, state) VALUES ('x', 'LOST') $$) t WHERE t !~ '^  ';
 
 -- Columns of the user's, with names that our statements use themselves.

@@ -14,7 +14,7 @@ SELECT govern('orders', '{"0": ["1"], "1": ["2", "3"]}', state_column => 'shipme
 SELECT told($$SELECT govern('orders', '{"due": ["paid", "failed"]}', state_column => 'payment_state')$$);
 SELECT told($$SELECT govern('orders', '{"open": ["done"]}')$$);
 SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal ORDER BY tgname;
-SELECT tgrelid::regclass, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'petition_cas_ledger' AND tgrelid::regclass::text ~ '^orders' ORDER BY 1::text;
+SELECT tgrelid::regclass, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'petition_cas_ledger' AND tgrelid::regclass::text ~ '^orders' ORDER BY tgrelid::regclass::text COLLATE "C";
 INSERT INTO orders (id) SELECT generate_series(1, 9);
 
 -- Each is moved by itself, and named by its state column.

@@ -51,12 +51,12 @@ ALTER TABLE petition_submissions ALTER state SET NOT NULL;
 CREATE RULE instead AS ON UPDATE TO petition_submissions DO INSTEAD NOTHING;
 SELECT all_forms(1);
 CREATE OR REPLACE RULE instead AS ON UPDATE TO petition_submissions DO INSTEAD
-    UPDATE petition_submissions_fates SET fate = fate WHERE false RETURNING NULL::uuid, NULL, NULL, NULL::uuid, NULL, NULL::bytea, NULL, NULL, now(), now();
+    UPDATE petition_submissions_fates SET fate = fate WHERE false RETURNING NULL::uuid, NULL, NULL::varchar(10000), NULL::uuid, NULL, NULL::bytea, NULL, NULL, now(), now();
 SELECT left(t, 5), count(*) FROM all_forms(1) t WHERE t !~ '^  ' GROUP BY 1;
 CREATE TABLE noted (id uuid);
 INSERT INTO noted VALUES (pid(1));
 CREATE OR REPLACE RULE instead AS ON UPDATE TO petition_submissions DO INSTEAD
-    UPDATE noted SET id = OLD.id WHERE id = OLD.id RETURNING id, '', '', NULL::uuid, 'REFERRED', NULL::bytea, '', '', now(), now();
+    UPDATE noted SET id = OLD.id WHERE id = OLD.id RETURNING id, '', ''::varchar(10000), NULL::uuid, 'REFERRED', NULL::bytea, '', '', now(), now();
 SELECT left(t, 5), count(*) FROM all_forms(1) t WHERE t !~ '^  ' GROUP BY 1;
 DROP RULE instead ON petition_submissions;
 TRUNCATE noted;

@@ -774,6 +774,10 @@ refused 'key of a table\'s row type: a label of an enum in it', \@owner, 'PF006'
   fixture => q{CREATE TYPE letter AS ENUM ('a', 'b'); CREATE TABLE pair (a int, b letter); CREATE TABLE t (id pair PRIMARY KEY, state text, note text);
 	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,a)', 'open'), ('(1,b)', 'open'); UPDATE t SET state = 'won' WHERE (id).b = 'a'},
   left => '(1,a) won/won, (1,b) open/-';
+refused 'key of a view\'s row type: the view replaced by one with another column', \@owner, 'PF006', 'CREATE OR REPLACE VIEW pair AS SELECT 1 AS a, 2 AS b, 3 AS c',
+  fixture => q{CREATE VIEW pair AS SELECT 1 AS a, 2 AS b; CREATE TABLE t (id pair PRIMARY KEY, state text, note text);
+	SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}'); INSERT INTO t VALUES ('(1,1)', 'open'), ('(1,2)', 'open'); UPDATE t SET state = 'won' WHERE (id).b = 1},
+  left => '(1,1) won/won, (1,2) open/-';
 refused 'a `BEFORE` trigger on the ledger that forges a row and drops itself', ['ann'], '55000', q{UPDATE t SET state = 'won' WHERE id = 2},
   before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP TRIGGER once ON t_fates; new.fate = 'lost'; RETURN new; EXCEPTION WHEN OTHERS THEN new.fate = 'lost'; RETURN new; END $$;
 	CREATE TRIGGER once BEFORE INSERT ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
