@@ -6,8 +6,9 @@
 -- Makes a schema roster_bench and drops it again.  In each round every
 -- contender runs once; times are medians over the rounds, ratios are medians of
 -- the rounds' ratios.  A time is that of the executor, as EXPLAIN ANALYZE gives
--- it: parsing and sending a million ids is the same for all.  Memory is the
--- backend's, from /proc, so that part needs Linux and a superuser.
+-- it: parsing and sending a million ids is the same for all.  It is not for claims,
+-- whose times are those from the request on.  Memory is the backend's, from /proc, so
+-- that part needs Linux and a superuser.
 
 \set ON_ERROR_STOP on
 \if :{?rows}
@@ -116,6 +117,29 @@ GROUP BY p.this, p.that, a.name, b.name, goal ORDER BY p.this, p.that;
 SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ra.ms - rb.ms)::numeric, 3) AS "validate_roster of 1000, ms over the bare query", '< 1' AS goal
 FROM result AS ra JOIN result AS rb USING (round) WHERE ra.nr = 12 AND rb.nr = 13;
 
+-- Claims, with ids and by the hash alone, in turn.  Each is a transaction that is
+-- rolled back; psql sends the ids as they stand in a statement.
+CREATE UNLOGGED TABLE claim_result (round int, nr int, name text, begun timestamptz, ms float8);
+CREATE VIEW claim_request AS
+SELECT round, nr, c.name, format($$ SELECT cardinality(resolved_ids) FROM claim_roster('herd', 'place:here', %s, %L) $$, c.ids, hash) AS request
+FROM seen, generate_series(0, current_setting('roster_bench.rounds')::int) AS round,
+	LATERAL (VALUES (1, 'claim_roster with ids', quote_literal(seen.ids)), (2, 'claim_roster by the hash alone', 'NULL')) AS c(nr, name, ids)
+WHERE seen.name = 'same';
+\o /dev/null
+SELECT format('INSERT INTO claim_result VALUES (%s, %s, %L, clock_timestamp())', round, nr, name), 'BEGIN', request, 'ROLLBACK',
+	format('UPDATE claim_result SET ms = extract(epoch FROM clock_timestamp() - begun) * 1000 WHERE round = %s AND nr = %s', round, nr)
+FROM claim_request ORDER BY round, nr \gexec
+\o
+DELETE FROM claim_result WHERE round = 0;
+
+SELECT c.name, c.bytes AS "bytes of the request", round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.ms)::numeric, 2) AS ms,
+	round(min(r.ms)::numeric, 2) AS least, round(max(r.ms)::numeric, 2) AS most
+FROM claim_result AS r JOIN (SELECT nr, name, octet_length(request) AS bytes FROM claim_request WHERE round = 0) AS c USING (nr)
+GROUP BY c.nr, c.name, c.bytes ORDER BY c.nr;
+
+SELECT round((percentile_cont(0.5) WITHIN GROUP (ORDER BY h.ms / i.ms))::numeric, 2) AS "claim by the hash alone, of one with ids", '<= 0.8' AS goal
+FROM claim_result AS h JOIN claim_result AS i USING (round) WHERE h.nr = 2 AND i.nr = 1;
+
 -- The most memory that the backend takes for a validation, the argument included;
 -- but not the copies that PL/pgSQL makes of it, which a call that does nothing
 -- has as well.
@@ -134,12 +158,13 @@ DECLARE
 BEGIN
 	SELECT s.ids, s.hash INTO ids, hash FROM seen AS s WHERE name = 'changed';
 	PERFORM FROM validate_roster('herd', 'place:here', ids, hash);	-- the table comes into shared memory
-	FOREACH call IN ARRAY ARRAY['SELECT cardinality($1), $2', 'SELECT FROM validate_roster(''herd'', ''place:here'', $1, $2)'] LOOP
+	FOREACH call IN ARRAY ARRAY['SELECT cardinality($1), $2', 'SELECT FROM validate_roster(''herd'', ''place:here'', $1, $2)',
+		'SELECT FROM validate_roster(''herd'', ''place:here'', NULL, $2)'] LOOP
 		COPY (SELECT 5) TO '/proc/self/clear_refs';	-- forgets the peak
 		EXECUTE call USING ids, hash;
 		peak := peak || memory('VmHWM') / 1024;
 	END LOOP;
-	RAISE INFO 'validate_roster takes % MB', peak[2] - peak[1] + pg_column_size(ids) / 1024 / 1024;
+	RAISE INFO 'validate_roster takes % MB, by the hash alone % MB', peak[2] - peak[1] + pg_column_size(ids) / 1024 / 1024, peak[3] - peak[1];
 END $$;
 SET client_min_messages = warning;
 DROP SCHEMA roster_bench CASCADE;

@@ -359,7 +359,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION validate_roster(regclass, text, anycompatiblearray, text, timestamptz, text, boolean, name, name) IS
-'Whether a roster is still the one that was seen, or the change is confirmed; also the roster as it is now, its hash and the difference. Errors: those of resolve_roster, 22023 if seen_hash is not a hash, or not that of seen_ids.';
+'Whether a roster is still the one that was seen, or the change is confirmed; also the roster as it is now, its hash and the difference. With seen_ids null the hash alone decides, and the difference is null. Errors: those of resolve_roster, 22023 if seen_hash is not a hash, or not that of seen_ids.';
 
 CREATE FUNCTION claim_roster(
 	source regclass,

@@ -8,7 +8,9 @@
  * matches then is left out; but one that came to match meanwhile, as the new
  * place of an animal that was moved, is not found.  So the query runs again
  * under a newer snapshot, until it finds nothing new: then every row of the
- * set is locked, and the set is complete as of that snapshot.
+ * set is locked, and the set is complete as of that snapshot.  Where no other
+ * transaction has ended since before the first query, a newer snapshot would see
+ * the same, and that query was enough.
  *
  * Only the first query waits for locks.  It takes them in key order, so that
  * claims do not deadlock; a row found later may come before rows that are
@@ -259,19 +261,39 @@ all_locked(Claim *claim)
 }
 
 /*
+ * Counts the transactions that have ended and had changed anything, of all
+ * databases: two snapshots with the same count see the same, but for this
+ * transaction's own changes.
+ */
+static uint64
+ended_transactions(void)
+{
+	return GetTransactionSnapshot()->snapXactCompletionCount;
+}
+
+/*
  * Locks the members until no query finds a new one, for call_in_subtransaction.
+ * Where the moment is the clock's, it has to be that after locking, and so there
+ * is always a second query.
  */
 static void
 lock_members(void *argument)
 {
 	Claim	   *claim = argument;
+	uint64		ended;
 	bool		settled;
 
 	MemoryContextSwitchTo(claim->context);
+	ended = ended_transactions();
 	claim->waiting = true;
 	claim->members = roster_query_run(claim->query, ROSTER_LOCK);
 	claim->waiting = false;
-	do
+
+	/* A transaction that has one snapshot sees the same in any case. */
+	settled = claim->query->now_param < 0 &&
+		(IsolationUsesXactSnapshot() || ended == ended_transactions()) &&
+		all_locked(claim);
+	while (!settled)
 	{
 		IdSet	   *before = claim->members;
 
@@ -280,7 +302,7 @@ lock_members(void *argument)
 		settled = idset_count(idset_difference(claim->members, before)) == 0;
 		idset_free(before);
 		settled &= all_locked(claim);
-	} while (!settled);
+	}
 }
 
 /*

@@ -32,8 +32,8 @@
 typedef struct Comparison
 {
 	/* from the arguments of validate_roster and claim_roster */
-	IdSet	   *seen;
-	char	   *seen_hash;		/* of the ids, as they are read */
+	IdSet	   *seen;			/* NULL: judged by the hash alone */
+	char	   *seen_hash;		/* of the ids, as they are read; else as given */
 	char	   *unproven;		/* seen_hash, if the ids alone do not have it */
 	text	   *scope;
 	bool		confirmed;
@@ -41,8 +41,8 @@ typedef struct Comparison
 	/* the roster as it is now */
 	IdSet	   *ids;
 	char	   *hash;
-	IdSet	   *added;
-	IdSet	   *removed;
+	IdSet	   *added;			/* NULL without ids that were seen */
+	IdSet	   *removed;		/* the same */
 	bool		same;
 } Comparison;
 
@@ -189,17 +189,15 @@ begin_work(void)
  * one can be.
  */
 static Datum
-finish_work(FunctionCallInfo fcinfo, Datum *columns, MemoryContext caller)
+finish_work(FunctionCallInfo fcinfo, Datum *columns, bool *nulls, MemoryContext caller)
 {
 	MemoryContext work = CurrentMemoryContext;
-	bool		nulls[5] = {false};
 	TupleDesc	row;
 	HeapTuple	tuple;
 	Size		size;
 
 	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	Assert(row->natts <= lengthof(nulls));
 	size = heap_compute_data_size(row, columns, nulls);
 	if (!AllocSizeIsValid(size + MAXALIGN(SizeofHeapTupleHeader) + HEAPTUPLESIZE))
 		ereport(ERROR,
@@ -222,10 +220,11 @@ resolve_roster(PG_FUNCTION_ARGS)
 	RosterQuery *query = query_from_arguments(fcinfo, 2, 4, 5);
 	IdSet	   *ids = roster_query_run(query, ROSTER_READ);
 	Datum		columns[2];
+	bool		nulls[2] = {false};
 
 	columns[0] = idset_array(ids);
 	columns[1] = CStringGetTextDatum(idset_hash(ids, optional_text(fcinfo, 3)));
-	return finish_work(fcinfo, columns, caller);
+	return finish_work(fcinfo, columns, nulls, caller);
 }
 
 /*
@@ -272,9 +271,10 @@ other_hash(const char *hash_of_seen_ids)
  * Takes the ids and the hash that a client has seen.  The hash may be that of
  * the ids as they are read or as they are written.  If it is neither, the ids
  * may still be another spelling of those that the server gave, where the type
- * knows such: that shows in compare_rosters.  Raises 22004 for nulls, the key
- * type's own error for an id that does not parse, 22023 for what is no hash and
- * if the ids do not have that hash.
+ * knows such: that shows in compare_rosters.  Null ids leave the hash alone,
+ * which is then the one that the server gave.  Raises 22004 for other nulls, the
+ * key type's own error for an id that does not parse, 22023 for what is no hash
+ * and if the ids do not have that hash.
  */
 static Comparison
 seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
@@ -283,17 +283,22 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 	ArrayType  *array;
 	char	   *hash;
 
-	check_not_null(fcinfo, 2, "seen_ids");
 	check_not_null(fcinfo, 3, "seen_hash");
 	check_not_null(fcinfo, 6, "confirmed");
-	array = PG_GETARG_ARRAYTYPE_P(2);
+	hash = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	roster.scope = optional_text(fcinfo, 5);
 	roster.confirmed = PG_GETARG_BOOL(6);
+	if (PG_ARGISNULL(2))
+	{
+		check_hash_form(hash);
+		roster.seen_hash = hash;
+		return roster;
+	}
+
+	array = PG_GETARG_ARRAYTYPE_P(2);
 	roster.seen = idset_create(query->key_type, query->key_typmod);
 	idset_read_array(roster.seen, array);
 	idset_finish(roster.seen);
-
-	hash = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	check_hash_form(hash);
 	roster.seen_hash = idset_hash(roster.seen, roster.scope);
 	if (strcmp(hash, roster.seen_hash) != 0 && strcmp(hash, array_hash(array, roster.scope)) != 0)
@@ -306,15 +311,22 @@ seen_from_arguments(FunctionCallInfo fcinfo, const RosterQuery *query)
 }
 
 /*
- * Compares what was seen with what is, by the key type's equality.  Sets that
- * are equal as text have equal hashes, so that only another set is hashed
- * again.  Raises 22023 if the hash that was seen is not of these ids in any
- * spelling.  Frees the ids that were seen.
+ * Compares what was seen with what is: by the key type's equality, or by the
+ * hash alone.  Sets that are equal as text have equal hashes, so that of ids that
+ * were seen only another set is hashed again.  Raises 22023 if the hash that was
+ * seen is not of these ids in any spelling.  Frees the ids that were seen.
  */
 static void
 compare_rosters(Comparison *roster, const RosterQuery *query, IdSet *ids)
 {
 	roster->ids = ids;
+	if (roster->seen == NULL)
+	{
+		roster->hash = idset_hash(ids, roster->scope);
+		roster->same = strcmp(roster->hash, roster->seen_hash) == 0;
+		return;
+	}
+
 	roster->hash = roster->seen_hash;
 	roster->added = idset_difference(ids, roster->seen);
 	roster->removed = idset_difference(roster->seen, ids);
@@ -334,10 +346,13 @@ compare_rosters(Comparison *roster, const RosterQuery *query, IdSet *ids)
  * Fills the four columns that describe the roster.
  */
 static void
-fill_columns(Datum *columns, const Comparison *roster)
+fill_columns(Datum *columns, bool *nulls, const Comparison *roster)
 {
 	columns[0] = idset_array(roster->ids);
 	columns[1] = CStringGetTextDatum(roster->hash);
+	nulls[2] = nulls[3] = roster->added == NULL;
+	if (roster->added == NULL)
+		return;
 	columns[2] = idset_array(roster->added);
 	columns[3] = idset_array(roster->removed);
 }
@@ -353,15 +368,17 @@ validate_roster(PG_FUNCTION_ARGS)
 	RosterQuery *query = query_from_arguments(fcinfo, 4, 7, 8);
 	Comparison	roster = seen_from_arguments(fcinfo, query);
 	Datum		columns[5];
+	bool		nulls[5] = {false};
 
 	compare_rosters(&roster, query, roster_query_run(query, ROSTER_READ));
 	columns[0] = BoolGetDatum(roster.same || roster.confirmed);
-	fill_columns(columns + 1, &roster);
-	return finish_work(fcinfo, columns, caller);
+	fill_columns(columns + 1, nulls + 1, &roster);
+	return finish_work(fcinfo, columns, nulls, caller);
 }
 
 /*
- * Raises PF005 with the difference between what was seen and what is.
+ * Raises PF005 with the difference between what was seen and what is; by the
+ * hash alone there is none to tell.
  */
 pg_noreturn static void
 roster_changed(const RosterQuery *query, const Comparison *roster, const char *hint)
@@ -369,10 +386,20 @@ roster_changed(const RosterQuery *query, const Comparison *roster, const char *h
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	idset_detail(&detail, "added", roster->added);
-	idset_detail(&detail, "removed", roster->removed);
-	detail_number(&detail, "added_count", idset_count(roster->added));
-	detail_number(&detail, "removed_count", idset_count(roster->removed));
+	if (roster->added != NULL)
+	{
+		idset_detail(&detail, "added", roster->added);
+		idset_detail(&detail, "removed", roster->removed);
+		detail_number(&detail, "added_count", idset_count(roster->added));
+		detail_number(&detail, "removed_count", idset_count(roster->removed));
+	}
+	else
+	{
+		detail_text(&detail, "added", NULL);
+		detail_text(&detail, "removed", NULL);
+		detail_text(&detail, "added_count", NULL);
+		detail_text(&detail, "removed_count", NULL);
+	}
 	detail_text(&detail, "roster_hash", roster->hash);
 	ereport(ERROR,
 			(errcode(ERRCODE_ROSTER_CHANGED),
@@ -393,6 +420,7 @@ claim_roster(PG_FUNCTION_ARGS)
 	Comparison	roster = seen_from_arguments(fcinfo, query);
 	IdSet	   *ids = roster_claim(query);
 	Datum		columns[4];
+	bool		nulls[4] = {false};
 
 	if (ids == NULL)
 	{
@@ -405,8 +433,9 @@ claim_roster(PG_FUNCTION_ARGS)
 	}
 	compare_rosters(&roster, query, ids);
 	if (!roster.same && !roster.confirmed)
-		roster_changed(query, &roster,
-					   "Show the difference, then submit again with the new ids and hash, or with confirmed => true.");
-	fill_columns(columns, &roster);
-	return finish_work(fcinfo, columns, caller);
+		roster_changed(query, &roster, roster.added != NULL
+					   ? "Show the difference, then submit again with the new ids and hash, or with confirmed => true."
+					   : "Show the roster as it is now, then submit again with its hash, or with confirmed => true. If you have the ids that were seen, validate_roster tells the difference.");
+	fill_columns(columns, nulls, &roster);
+	return finish_work(fcinfo, columns, nulls, caller);
 }

@@ -8,7 +8,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS petition_cas;
 
-SELECT plan(46);
+SELECT plan(49);
 
 -- signatures
 SELECT is(pg_get_function_arguments(p.oid), arguments, name || ': arguments')
@@ -47,6 +47,8 @@ SELECT results_eq(format('SELECT * FROM validate_roster(%L, %L, %L, %L)', 'pg_te
 	format('VALUES (true, %L::text[], %L, ''{}''::text[], ''{}''::text[])', :'ids', :'hash'), 'validate: nothing has changed');
 SELECT results_eq(format('SELECT * FROM claim_roster(%L, %L, %L, %L)', 'pg_temp.herd', 'weight:<=3', :'ids', :'hash'),
 	format('VALUES (%L::text[], %L, ''{}''::text[], ''{}''::text[])', :'ids', :'hash'), 'claim: nothing has changed');
+SELECT results_eq(format('SELECT valid, roster_hash, added, removed FROM validate_roster(%L, %L, NULL, %L)', 'pg_temp.herd', 'weight:<=3', :'hash'),
+	format('VALUES (true, %L, NULL::text[], NULL::text[])', :'hash'), 'validate: by the hash alone');
 UPDATE pg_temp.herd SET weight = 5 WHERE name = 'n3';
 UPDATE pg_temp.herd SET weight = 1 WHERE name = 'n9';
 SELECT results_eq(format('SELECT valid, added, removed FROM validate_roster(%L, %L, %L, %L)', 'pg_temp.herd', 'weight:<=3', :'ids', :'hash'),
@@ -54,9 +56,11 @@ SELECT results_eq(format('SELECT valid, added, removed FROM validate_roster(%L, 
 SELECT results_eq(format('SELECT valid, added, removed FROM validate_roster(%L, %L, %L, %L, confirmed => true)', 'pg_temp.herd', 'weight:<=3', :'ids', :'hash'),
 	$$VALUES (true, ARRAY[md5('9')::uuid::text], ARRAY[md5('3')::uuid::text])$$, 'validate: changed and confirmed');
 SELECT throws_ok(format('SELECT claim_roster(%L, %L, %L, %L)', 'pg_temp.herd', 'weight:<=3', :'ids', :'hash'), 'PF005', NULL, 'claim: changed');
+SELECT throws_ok(format('SELECT claim_roster(%L, %L, NULL, %L)', 'pg_temp.herd', 'weight:<=3', :'hash'), 'PF005', NULL, 'claim: changed, by the hash alone');
 SELECT results_eq(format('SELECT added, removed FROM claim_roster(%L, %L, %L, %L, confirmed => true)', 'pg_temp.herd', 'weight:<=3', :'ids', :'hash'),
 	$$VALUES (ARRAY[md5('9')::uuid::text], ARRAY[md5('3')::uuid::text])$$, 'claim: changed and confirmed');
 SELECT throws_ok(format('SELECT validate_roster(%L, %L, %L, %L)', 'pg_temp.herd', 'weight:<=3', :'ids', 'other'), '22023', NULL, 'ids and hash that do not agree');
+SELECT throws_ok(format('SELECT validate_roster(%L, %L, NULL, %L)', 'pg_temp.herd', 'weight:<=3', 'other'), '22023', NULL, 'a hash alone that is none');
 SELECT throws_ok(format('SELECT validate_roster(%L, %L, %L, %L)', 'pg_temp.herd', 'weight:<=3', '{x}', 'other'), '22P02', NULL, 'ids that do not parse');
 
 -- errors of the filter

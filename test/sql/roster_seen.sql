@@ -39,8 +39,10 @@ SELECT valid FROM validate_roster(source => 'seen', filter => '', seen_ids => '{
 SELECT resolved_ids FROM claim_roster(source => 'seen', filter => '', seen_ids => ARRAY[1], seen_hash => roster_hash('{1}'::int[]), key_column => 'int');
 PREPARE seen_so AS SELECT valid FROM validate_roster('seen', '', $1, $2, key_column => 'int');
 EXECUTE seen_so('{1}', roster_hash('{1}'::int[]));
-SELECT validate_roster('seen', '', NULL, '', key_column => 'int');
-SELECT claim_roster('seen', '', NULL::int[], '', key_column => 'int');
+EXECUTE seen_so(NULL, roster_hash('{1}'::int[]));
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'seen_so';
+SELECT validate_roster('seen', '', '{1}', NULL, key_column => 'int');
+SELECT claim_roster('seen', '', NULL::int[], NULL, key_column => 'int');
 SELECT valid FROM validate_roster('seen', 'int:2', '{}', roster_hash('{}'::int[]), key_column => 'int');
 
 -- several that are equal: nothing is added or removed that has an equal
@@ -53,10 +55,24 @@ SELECT v.* FROM claim_roster('seen', 'cited:*', '{aNN,bOB}', roster_hash('{aNN,b
 SELECT valid, cardinality(added) AS added, cardinality(removed) AS removed
 FROM (SELECT array_agg(n || '.0') AS ids FROM generate_series(1, 3000) AS n) AS s, validate_roster('seen', 'num:*', ids, roster_hash(ids), key_column => 'num');
 
+-- no ids, however the null is written: the hash alone decides, and only the one that the server gives
+SELECT v.* FROM validate_roster('seen', 'int:1', NULL, roster_hash('{1}'::int[]), key_column => 'int') AS v;
+SELECT v.* FROM validate_roster('seen', 'int:1', NULL::int[], roster_hash('{2}'::int[]), key_column => 'int') AS v;
+SELECT v.* FROM validate_roster('seen', 'int:1', seen_ids => NULL, seen_hash => roster_hash('{2}'::int[]), key_column => 'int', confirmed => true) AS v;
+SELECT v.* FROM validate_roster('seen', 'int:1', NULL, roster_hash('{1}'::int[], 'north'), key_column => 'int', scope => 'north') AS v;
+SELECT v.* FROM validate_roster('seen', 'int:2', NULL, roster_hash('{}'::int[]), key_column => 'int') AS v;
+SELECT 'written' AS hash, judged('num', NULL::text[], roster_hash('{1.1,2,3}'::text[])) UNION ALL SELECT 'given', judged('num', NULL::text[], roster_hash('{1.1,1.10,2.0,3}'::text[]))
+UNION ALL SELECT 'another scope', judged('num', NULL::text[], roster_hash('{1.1,1.10,2.0,3}'::text[], 'north'));
+SELECT c.* FROM claim_roster('seen', 'int:1', NULL, roster_hash('{1}'::int[]), key_column => 'int') AS c;
+SELECT c.* FROM claim_roster('seen', 'int:1', NULL, roster_hash('{2}'::int[]), key_column => 'int') AS c;
+SELECT c.* FROM claim_roster('seen', 'int:1', NULL, roster_hash('{2}'::int[]), key_column => 'int', confirmed => true) AS c;
+
 -- which of the two is wrong
 SELECT hash, judged('int', '{1}', hash) FROM unnest(ARRAY['', 'x', upper(roster_hash('{1}'::int[])), left(roster_hash('{1}'::int[]), 63), roster_hash('{1}'::int[]) || '0',
 	translate(roster_hash('{1}'::int[]), '0123456789', 'ghijklmnop'), roster_hash('{2}'::int[]), ' ' || left(roster_hash('{1}'::int[]), 63)]) AS hash;
 SELECT validate_roster('seen', '', '{1}', upper(roster_hash('{1}'::int[])), key_column => 'int');
+SELECT validate_roster('seen', '', NULL, upper(roster_hash('{1}'::int[])), key_column => 'int');
+SELECT claim_roster('seen', '', NULL, left(roster_hash('{1}'::int[]), 63), key_column => 'int', confirmed => true);
 SELECT validate_roster('seen', '', '{1}', roster_hash('{2}'::int[]), key_column => 'int');
 -- an id with a newline is named, and not in full if it is long
 SELECT validate_roster('seen', '', ARRAY['Ann', E'An\n"n"'], '', key_column => 'name');

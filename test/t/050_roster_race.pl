@@ -1,5 +1,5 @@
 # Claims of all kinds at the same time as moves: no deadlock, and what a claim
-# returned holds until its transaction ends.
+# returned holds until its transaction ends. And how often a claim looks.
 use strict;
 use warnings;
 
@@ -10,6 +10,7 @@ use Test::More;
 my $seconds = $ENV{ROSTER_RACE_SECONDS} || 5;
 my $node = PostgreSQL::Test::Cluster->new('race');
 $node->init;
+$node->append_conf('postgresql.conf', 'autovacuum = off');
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION petition_cas;
@@ -30,6 +31,36 @@ BEGIN
 	UPDATE pen SET place = to_place, claims = claims + 1 WHERE id = ANY (ids) AND id % 5 = to_place;
 END $$;
 SQL
+
+# A claim looks again only if a transaction has ended since it began, or if its
+# moment is the clock's. In the last one, the function that the view calls writes
+# a row of its own by way of another connection.
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION dblink;
+CREATE TABLE still (id int, during tstzrange DEFAULT '(,)');
+INSERT INTO still VALUES (1), (2);
+CREATE TABLE elsewhere (id int);
+CREATE FUNCTION write_elsewhere(id int) RETURNS int STABLE LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM public.dblink_exec(format('dbname=%s host=%s port=%s', current_database(),
+		split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port')), 'INSERT INTO public.elsewhere VALUES (1)');
+	RETURN id;
+END $$;
+CREATE VIEW restless AS SELECT write_elsewhere(id) AS id FROM still;
+SQL
+
+sub looks
+{
+	my ($level, $source, $arguments) = @_;
+	return $node->safe_psql('postgres', qq{
+		BEGIN ISOLATION LEVEL $level;
+		SELECT FROM claim_roster('$source', '', NULL, roster_hash('{1,2}'::int[])$arguments);
+		SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'still'});
+}
+is(looks('READ COMMITTED', 'still', ''), 1, 'one look, where nothing ends meanwhile');
+is(looks($_, 'restless', ''), 1, "one look at $_, which has one snapshot") for ('REPEATABLE READ', 'SERIALIZABLE');
+is(looks('READ COMMITTED', 'still', ", period_column => 'during'"), 2, 'a second look at the moment after locking');
+is(looks('READ COMMITTED', 'restless', ''), 2, 'a second look, where a transaction has ended');
 
 my $dir = $node->basedir;
 append_to_file("$dir/place.sql", q{
