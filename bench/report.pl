@@ -20,6 +20,7 @@ my (%figures, @variants, %titles, %counts);
 my %baseline = (
     turns => 'bare UPDATE with ledger row', orders => 'bare UPDATE of an order with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
+    history => 'bare UPDATE with history row', history_fate => 'bare UPDATE with ledger and history row',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
     ddl => 'without the extension');
 my %heading = (
@@ -27,7 +28,8 @@ my %heading = (
     orders => 'One fate a call, of a table with a key of two columns and an integer state, in turns',
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
-    untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
+    untouched => 'An UPDATE that does not touch the state',
+    history => 'One transition a call, kept in a history', history_fate => 'One fate a call, in ledger and history', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
     growth => 'Growing tables, half of them fated, one client',
     ddl => 'DDL in a database full of petitions; figures are for one command');
@@ -86,7 +88,7 @@ sub thousands {
 
 # The head of a workload's tables, and a contender's cells below it. Turns are
 # measured by what a call takes, instead of CPU.
-sub is_by_turns { return $_[0] =~ /^(turns|orders|untouched|growth)$/ }
+sub is_by_turns { return $_[0] =~ /^(turns|orders|untouched|history|history_fate|growth)$/ }
 
 sub table_head {
     my ($workload) = @_;

@@ -19,7 +19,7 @@
 # round, while the others sleep. So what slows the machine down for longer than
 # that slows all alike.
 #
-# In the workloads turns, orders, untouched and growth the contenders share one session
+# In the workloads turns, orders, untouched, history, history_fate and growth the contenders share one session
 # instead, and take turns of some calls each. They tell the microseconds of a
 # call as its client sees them, instead of CPU, and find smaller differences.
 #
@@ -451,6 +451,34 @@ sub workload_untouched {
         turns => $turns, sync => 'off', random => 1, among => $rows) for 0 .. $rounds;
 }
 
+# A transition that is kept in a history, and a fate, which is in the ledger as well. Ours
+# are governed when their petitions are there: none of them begins with a history.
+sub workload_history {
+    my ($workload, $state) = @_ ? @_ : ('history', 'HEARD');
+    my @contenders = contenders($workload);
+    my $turns = size(40, 40, 1);
+    my $rounds = size(21, 5, 1);
+    my $rows = ($rounds + 1) * $turns * $turn;
+    my $govern = q{SELECT govern('petition_submissions', '{"DELIBERATING": ["HEARD", "ACKNOWLEDGED"], "HEARD": ["ACKNOWLEDGED"]}', history => true);};
+    set_up($_, petitions($rows) . ($_->{title} =~ /petition_cas/ ? $govern : '')) for @contenders;
+    sql('CHECKPOINT');
+    progress($workload);
+    # round 0 warms the caches
+    run_turns(\@contenders, workload => $_ ? $workload : 'warm', variant => 'synchronous_commit off, clients 1',
+        round => $_, turns => $turns, sync => 'off', random => 1, among => $rows) for 0 .. $rounds;
+    for my $contender (@contenders) {
+        my $used = $contender->{used};
+        my $found = sql("SELECT concat_ws('|', (SELECT count(*) FROM $contender->{schema}.petition_submissions WHERE state = '$state'),"
+              . " (SELECT count(*) FROM $contender->{schema}.petition_submissions_history WHERE (from_state, to_state) = ('DELIBERATING', '$state')),"
+              . " (SELECT count(*) FROM $contender->{schema}.petition_submissions_fates))");
+        chomp $found;
+        my $expected = join '|', $used, $used, $state eq 'HEARD' ? 0 : $used;
+        die "$contender->{title}: $found are moved and recorded in place of $expected\n" if $found ne $expected;
+    }
+}
+
+sub workload_history_fate { workload_history('history_fate', 'ACKNOWLEDGED') }
+
 # So many petitions, every second of which is decided. The tables are written
 # anew, which leaves none of their pages in shared_buffers: otherwise the contender
 # whose tables were filled last would find more of them there.
@@ -754,6 +782,7 @@ sub instructions {
 
 my %workloads = (
     turns => \&workload_turns, orders => \&workload_orders, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
+    history => \&workload_history, history_fate => \&workload_history_fate,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
     govern => \&workload_govern, ddl => \&workload_ddl);
 my @wanted;
@@ -763,7 +792,7 @@ for my $argument (@ARGV) {
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(turns orders single bulk hot untouched copy govern growth ddl) if !@wanted && !$option{instructions};
+@wanted = qw(turns orders single bulk hot untouched history history_fate copy govern growth ddl) if !@wanted && !$option{instructions};
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }

@@ -21,6 +21,9 @@ $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, state text, note text);
 	SELECT govern('orders', '{"open": ["packed", "void"], "packed": ["shipped"]}');
+	CREATE TABLE parcels (id int PRIMARY KEY, state text, note text);
+	SELECT govern('parcels', '{"open": ["packed", "void"], "packed": ["shipped"]}', history => true);
+	INSERT INTO parcels SELECT n, 'open' FROM generate_series(1, 100) n;
 	INSERT INTO orders SELECT n, 'open' FROM generate_series(1, 100) n});
 fill_petitions($node, 200);
 
@@ -34,9 +37,10 @@ sub statements
 		SET default_transaction_isolation = '$level';
 		SELECT count(*) FROM petition_submissions;
 		SELECT FROM try_assign_fate('00000000-0000-0000-0000-000000000999', 'DELIBERATING', 'REFERRED');
+		BEGIN; UPDATE parcels SET state = 'void' WHERE id = 100; ROLLBACK;
 		SELECT pg_stat_statements_reset() IS NOT NULL;
 		$command;
-		SELECT '=' || calls || ' ' || regexp_replace(query, '\\s.*', '') || ' ' || substring(query FROM 'petition_submissions_fates|petition_submissions|orders_fates|orders')
+		SELECT '=' || calls || ' ' || regexp_replace(query, '\\s.*', '') || ' ' || substring(query FROM 'petition_submissions_fates|petition_submissions|orders_fates|orders|parcels_history|parcels_fates|parcels')
 		FROM pg_stat_statements WHERE NOT toplevel ORDER BY query COLLATE "C"});
 	return join("\n", map { /^=(.*)/ ? $1 : () } split /\n/, $told);
 }
@@ -58,6 +62,13 @@ for my $level ('read committed', 'repeatable read', 'serializable')
 	is(statements("SELECT compare_and_swap(NULL::orders, '" . $n++ . "', 'open', 'void')", $level),
 		'1 UPDATE orders', "compare_and_swap to a fate, $level");
 }
+is(statements("SELECT compare_and_swap(NULL::parcels, 1, 'open', 'packed')", 'read committed'),
+	"1 INSERT parcels_history\n1 UPDATE parcels", 'with a history, a transition costs one INSERT more');
+is(statements("SELECT compare_and_swap(NULL::parcels, 2, 'open', 'void')", 'read committed'),
+	"1 INSERT parcels_fates\n1 INSERT parcels_history\n1 UPDATE parcels", 'and so does a fate');
+is(statements("SELECT count(*) FROM compare_and_swap_many(NULL::parcels, ARRAY(SELECT generate_series(11, 50)), 'open', 'packed')", 'read committed'),
+	"1 INSERT parcels_history\n1 WITH parcels", 'and the set form, for all its rows');
+is(statements("UPDATE parcels SET note = 'x'", 'read committed'), '', 'an update of other columns costs no query there either');
 is(statements("UPDATE orders SET note = 'x'", 'read committed'), '', 'an update of other columns costs no query');
 is(statements("INSERT INTO orders SELECT n, 'open' FROM generate_series(1001, 1100) n", 'read committed'), '', 'nor an insert of rows without a fate');
 is(statements("SELECT count(*) FROM assign_fates(ARRAY(SELECT lpad(n::text, 32, '0')::uuid FROM generate_series(101, 125) n), 'DELIBERATING', 'REFERRED')", 'read committed'),

@@ -133,6 +133,56 @@ is($out, 20, 'a table whose name is hashed on its shards is governed');
 is(scalar(() = $err =~ /ERROR:  PF002: row "[12]" of relation ".*" already has the fate "b" in ledger/g), 2, 'the ledger of a shard is asked for the fate that is in the way');
 is(scalar(() = $err =~ /ERROR/g), 2, 'and nothing else happens') or diag($err);
 
+# A history, and names that are to be forgotten.
+($out, $err) = run_sql($coordinator, q{
+	CREATE TABLE parcels (id bigint PRIMARY KEY, state text NOT NULL DEFAULT 'packed');
+	SELECT govern('parcels', '{"packed": ["sent"], "sent": ["packed", "received"]}', history => true) \\gset
+	SET citus.enable_unsafe_triggers = on;
+	SELECT create_distributed_table('parcels_fates', 'id', colocate_with => 'none') \\gset
+	SELECT create_distributed_table('parcels_history', 'id', colocate_with => 'parcels_fates') \\gset
+	SELECT create_distributed_table('parcels', 'id', colocate_with => 'parcels_fates') \\gset
+	INSERT INTO parcels SELECT generate_series(1, 50);
+	UPDATE parcels SET state = 'sent';
+	SELECT outcome FROM try_compare_and_swap(null::parcels, 7, 'sent', 'packed');
+	SELECT DISTINCT outcome FROM compare_and_swap_many(null::parcels, ARRAY[1, 2, 3, 7], 'sent', 'received') WHERE key <> '7';
+	SELECT count(*), count(from_state), count(DISTINCT id) FROM parcels_history;
+	SELECT string_agg(concat(from_state, '-', to_state), ' ' ORDER BY moved_at) FROM parcels_history WHERE id = 1;
+	SELECT string_agg(concat(from_state, '-', to_state), ' ' ORDER BY moved_at) FROM parcels_history WHERE id = 7;
+	SELECT * FROM verify_fates('parcels');});
+is("$out$err", "assigned\nassigned\n104|54|50\n-packed packed-sent sent-received\n-packed packed-sent sent-packed", 'a history is distributed with its table');
+($out, $err) = run_sql($coordinator, q{
+	UPDATE parcels_history SET to_state = 'sent';
+	DELETE FROM parcels_history WHERE id = 1;
+	TRUNCATE parcels_history;
+	DROP TABLE parcels_history;
+	SELECT forget_actor('parcels', 'x', 'y');});
+is(join(' ', $err =~ /ERROR:  (\w{5}):/g), 'PF006 PF006 PF006 PF006 0A000', 'and guarded there');
+my $actor = $coordinator->safe_psql('postgres', 'SELECT DISTINCT moved_by FROM parcels_history');
+($out, $err) = run_sql($coordinator, "BEGIN;\n${settings}UPDATE parcels_history SET moved_by = 'x' WHERE moved_by = '$actor';\nCOMMIT;\nSELECT DISTINCT moved_by FROM parcels_history;\n");
+is("$out$err", 'x', 'what the hint of forget_actor says replaces a name');
+# The same for a table that is distributed already; and one that is not colocated.
+($out, $err) = run_sql($coordinator, q{
+	CREATE TABLE boxes (id bigint PRIMARY KEY, state text NOT NULL);
+	SELECT create_distributed_table('boxes', 'id') \\gset
+	CREATE TABLE boxes_fates (id bigint PRIMARY KEY, from_state text, fate text NOT NULL,
+		assigned_at timestamptz NOT NULL, assigned_by text NOT NULL, transaction_id xid8 NOT NULL,
+		reason text, request_id text, evidence_hash text);
+	SELECT create_distributed_table('boxes_fates', 'id', colocate_with => 'boxes') \\gset
+	SET citus.enable_unsafe_triggers = on;
+	SELECT govern('boxes', '{"packed": ["sent"]}', history => true);
+	CREATE TABLE boxes_history (id bigint NOT NULL, from_state text, to_state text NOT NULL,
+		moved_at timestamptz NOT NULL, moved_by text NOT NULL, transaction_id xid8 NOT NULL,
+		reason text, request_id text);
+	CREATE INDEX ON boxes_history (id);
+	SELECT create_distributed_table('boxes_history', 'id', colocate_with => 'boxes') \\gset
+	SELECT govern('boxes', '{"packed": ["sent"]}', history => true);
+	INSERT INTO boxes SELECT n, 'packed' FROM generate_series(1, 20) n;
+	UPDATE boxes SET state = 'sent' WHERE id <= 10;
+	SELECT count(*) FROM boxes_history;
+	SELECT * FROM verify_fates('boxes');});
+is($out, "boxes_fates\n30", 'one that is distributed already gets a history');
+is(join(' ', $err =~ /ERROR:  (\w{5}):.*?has no distributed (\w+)/g), '55000 history', 'if that is there') or diag($err);
+
 # --- Govern, extend, ungovern -----------------------------------------------------
 
 my $transitions = q{'petition_submissions', '{"RECEIVED": ["LOST"]}'};

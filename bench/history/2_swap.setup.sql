@@ -1,0 +1,2 @@
+\ir ../petitions.sql
+DROP TABLE petition_submissions_fates;

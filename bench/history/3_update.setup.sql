@@ -1,0 +1,1 @@
+\ir 2_swap.setup.sql

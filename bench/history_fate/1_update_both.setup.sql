@@ -1,0 +1,1 @@
+\ir ../history/1_update_history.setup.sql

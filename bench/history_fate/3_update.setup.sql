@@ -1,0 +1,1 @@
+\ir ../history/2_swap.setup.sql
