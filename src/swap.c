@@ -676,39 +676,6 @@ read_current_version(const Swap *swap)
 }
 
 /*
- * Makes the swap of a row that one UPDATE has missed although it was in the
- * expected state before and after; see the head of this file.
- */
-static Outcome
-settle_swap(Swap *swap)
-{
-	RowVersion	before;
-
-	if (IsolationUsesXactSnapshot())
-		report_suppressed(swap, swap->key);
-	before = read_version(swap, GetActiveSnapshot());
-	for (int try = 0; try < MAX_TRIES; try++)
-	{
-		if (is_same_version(before, read_current_version(swap)))
-			report_suppressed(swap, swap->key);
-		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
-		{
-			if (execute_swap(swap))
-				return ASSIGNED;
-			report_suppressed(swap, swap->key);
-		}
-		before = read_current_version(swap);
-		if (!OidIsValid(before.relid))
-			break;
-		if (execute_swap(swap))
-			return ASSIGNED;
-	}
-	read_current_state(swap, swap->seen_hash != NULL);
-	return is_in_state(swap->current, swap->expected_state) && !is_as_seen(swap, swap->current) ?
-		EVIDENCE_CHANGED : CONCURRENT_MODIFICATION;
-}
-
-/*
  * Was the fate that stands assigned by the swap's own request, from the same state?
  */
 static bool
@@ -746,6 +713,59 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 }
 
 /*
+ * Executes the UPDATE of one row, in a subtransaction where an error of it may be an
+ * outcome.  Returns as execute_swap_of_new_row does.
+ */
+static bool
+attempt_swap(Swap *swap, bool *changed, bool *fated)
+{
+	if (swap->is_fate && !swap->governed->options.keep_rows &&
+		(swap->function->form_row == NULL || swap->request_id != NULL))
+		return execute_swap_of_new_row(swap, changed, fated);
+	if (IsolationUsesXactSnapshot())
+		return execute_swap_in_snapshot(swap, changed);
+	return execute_swap(swap);
+}
+
+/*
+ * Makes the swap of a row that one UPDATE has missed although it was in the
+ * expected state before and after; see the head of this file.
+ */
+static Outcome
+settle_swap(Swap *swap)
+{
+	RowVersion	before;
+	bool		changed = false;
+	bool		fated = false;
+
+	if (IsolationUsesXactSnapshot())
+		report_suppressed(swap, swap->key);
+	before = read_version(swap, GetActiveSnapshot());
+	for (int try = 0; try < MAX_TRIES; try++)
+	{
+		bool		locked;
+
+		if (is_same_version(before, read_current_version(swap)))
+			report_suppressed(swap, swap->key);
+		locked = try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0;
+		before = read_current_version(swap);
+		if (!locked && !OidIsValid(before.relid))
+			break;
+		if (attempt_swap(swap, &changed, &fated))
+			return ASSIGNED;
+		if (fated)
+			break;
+		if (locked)
+			report_suppressed(swap, swap->key);
+	}
+	read_current_state(swap, swap->seen_hash != NULL);
+	if (fated)
+		return ALREADY_FATED;
+	return is_in_state(swap->current, swap->expected_state) && !is_as_seen(swap, swap->current) ?
+		EVIDENCE_CHANGED : CONCURRENT_MODIFICATION;
+}
+
+/*
  * Makes the swap, or finds out why it cannot be made; connected to SPI.
  */
 static Outcome
@@ -753,20 +773,11 @@ try_swap(Swap *swap)
 {
 	bool		changed = false;
 	bool		fated = false;
-	bool		swapped = false;
 	Outcome		outcome;
 	RowState	began;
 
-	if (!swap->is_transition)
-		 /* known without an UPDATE */ ;
-	else if (swap->is_fate && !swap->governed->options.keep_rows &&
-			 (swap->function->form_row == NULL || swap->request_id != NULL))
-		swapped = execute_swap_of_new_row(swap, &changed, &fated);
-	else if (IsolationUsesXactSnapshot())
-		swapped = execute_swap_in_snapshot(swap, &changed);
-	else
-		swapped = execute_swap(swap);
-	if (swapped)
+	/* what is off the graph is known without an UPDATE */
+	if (swap->is_transition && attempt_swap(swap, &changed, &fated))
 		return ASSIGNED;
 	began = read_state(swap, swap->seen_hash != NULL, GetActiveSnapshot());
 	read_current_state(swap, swap->seen_hash != NULL);
