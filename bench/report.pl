@@ -20,13 +20,15 @@ my (%figures, @variants, %titles, %counts);
 my %baseline = (
     turns => 'bare UPDATE with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
+    seen => 'compare_and_swap, without seen_hash',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
     ddl => 'without the extension');
 my %heading = (
     turns => 'One fate a call, the contenders in turns of fifty calls in the same session',
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
-    untouched => 'An UPDATE that does not touch the state', copy => 'COPY; figures are for one row',
+    untouched => 'An UPDATE that does not touch the state',
+    seen => 'A swap of a row with three columns of evidence', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
     growth => 'Growing tables, half of them fated, one client',
     ddl => 'DDL in a database full of petitions; figures are for one command');
@@ -85,7 +87,7 @@ sub thousands {
 
 # The head of a workload's tables, and a contender's cells below it. Turns are
 # measured by what a call takes, instead of CPU.
-sub is_by_turns { return $_[0] =~ /^(turns|untouched|growth)$/ }
+sub is_by_turns { return $_[0] =~ /^(turns|untouched|seen|growth)$/ }
 
 sub table_head {
     my ($workload) = @_;
@@ -165,6 +167,10 @@ sub aims_of_the_rest {
         $lines .= aim('the guard on an UPDATE that leaves the state, µs', 1.5, 1, quartiles(@more));
         $lines .= aim('the same, as a ratio', 1.15, 1,
             ratio('untouched', 'random ids, clients 1', 'governed table', 'untriggered table', 'cpu'));
+    }
+    if ($figures{seen}) {
+        $lines .= aim('a swap with seen_hash, over three columns, against the same without it, time', 1.1, 1,
+            ratio('seen', 'ids in order, clients 1', 'compare_and_swap, with seen_hash', $baseline{seen}, 'cpu'));
     }
     if ($figures{ddl}) {
         my @unrelated = ('ddl', 'all of these', $baseline{ddl}, 'with the extension');

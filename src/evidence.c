@@ -19,6 +19,11 @@
  * columns.  Its argument types are record and text[], just those, so that nobody's
  * overloaded function can be a better match.
  *
+ * One swap hashes the same evidence three times: when the UPDATE looks for the row,
+ * when the guard records the fate, and when what was stored is compared with what was
+ * seen.  So the text that was hashed last is kept, with its hash; and what the
+ * function prepares for a record is kept beyond the statement.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -43,6 +48,12 @@
 #include "evidence.h"
 #include "state.h"
 #include "text_form.h"
+
+/* Texts up to that length are kept */
+#define KEPT_TEXT	2048
+
+/* Records for which hash_evidence keeps what it has prepared */
+#define KEPT_RECORDS	16
 
 PG_FUNCTION_INFO_V1(hash_evidence);
 
@@ -104,15 +115,43 @@ read_evidence(Evidence *evidence, Relation relation, const List *names)
  */
 
 /*
+ * Returns the hash of a text, in the current memory context.
+ */
+static char *
+hash_of_text(const char *text, int length)
+{
+	static char kept[KEPT_TEXT];
+	static char hash[EVIDENCE_HASH_LENGTH + 1];
+	static int	kept_length = -1;
+	pg_cryptohash_ctx *sha256;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+
+	if (length == kept_length && memcmp(text, kept, length) == 0)
+		return pstrdup(hash);
+	sha256 = pg_cryptohash_create(PG_SHA256);
+	if (pg_cryptohash_init(sha256) < 0 ||
+		pg_cryptohash_update(sha256, (const uint8 *) text, length) < 0 ||
+		pg_cryptohash_final(sha256, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
+	pg_cryptohash_free(sha256);
+	kept_length = -1;
+	hex_encode((char *) digest, sizeof(digest), hash);
+	if (length <= KEPT_TEXT)
+	{
+		memcpy(kept, text, length);
+		kept_length = length;
+	}
+	return pstrdup(hash);
+}
+
+/*
  * Returns the hash of values, one for each column, in the current memory context.
  */
 static char *
 hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 {
-	pg_cryptohash_ctx *sha256 = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	char	   *hex = palloc(EVIDENCE_HASH_LENGTH + 1);
 	StringInfoData text;
+	char	   *hash;
 	int			level = 0;
 
 	initStringInfo(&text);
@@ -127,13 +166,16 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 		{
 			char	   *form;
 			char	   *utf8;
+			char		length[MAXINT8LEN + 1];
 
 			/* one level of settings is enough for all columns */
 			if (level == 0)
 				level = text_form_begin(column->type);
 			form = OutputFunctionCall(&column->output, values[i]);
 			utf8 = pg_server_to_any(form, strlen(form), PG_UTF8);
-			appendStringInfo(&text, "%zu\n", strlen(utf8));
+			pg_lltoa(strlen(utf8), length);
+			appendStringInfoString(&text, length);
+			appendStringInfoChar(&text, '\n');
 			appendStringInfoString(&text, utf8);
 			appendStringInfoChar(&text, '\n');
 			if (utf8 != form)
@@ -142,16 +184,9 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 		}
 	}
 	text_form_end(level);
-
-	if (pg_cryptohash_init(sha256) < 0 ||
-		pg_cryptohash_update(sha256, (uint8 *) text.data, text.len) < 0 ||
-		pg_cryptohash_final(sha256, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
-	pg_cryptohash_free(sha256);
+	hash = hash_of_text(text.data, text.len);
 	pfree(text.data);
-	hex_encode((char *) digest, sizeof(digest), hex);
-	hex[EVIDENCE_HASH_LENGTH] = '\0';
-	return hex;
+	return hash;
 }
 
 /*
@@ -180,6 +215,21 @@ hash_of_row(const Evidence *evidence, HeapTupleHeader row)
 
 	for (int i = 0; i < evidence->ncolumns; i++)
 		values[i] = GetAttributeByNum(row, evidence->columns[i].attno, &nulls[i]);
+	return hash_of_values(evidence, values, nulls);
+}
+
+/*
+ * Returns the hash of a row of a statement's result, which has the columns that
+ * append_evidence named from that one on, in the current memory context.
+ */
+char *
+hash_of_result(const Evidence *evidence, HeapTuple row, TupleDesc desc, int first)
+{
+	Datum	   *values = palloc(evidence->ncolumns * sizeof(Datum));
+	bool	   *nulls = palloc(evidence->ncolumns * sizeof(bool));
+
+	for (int i = 0; i < evidence->ncolumns; i++)
+		values[i] = heap_getattr(row, first + i, desc, &nulls[i]);
 	return hash_of_values(evidence, values, nulls);
 }
 
@@ -225,6 +275,18 @@ check_seen_hash(const char *hash)
  */
 
 /*
+ * Appends the columns of the row of a relation that is known by alias, each behind a
+ * comma if it is not the first.
+ */
+void
+append_evidence(StringInfo query, const Evidence *evidence, const char *alias)
+{
+	for (int i = 0; i < evidence->ncolumns; i++)
+		appendStringInfo(query, "%s%s.%s", i > 0 ? ", " : "", alias,
+						 quote_identifier(evidence->columns[i].name));
+}
+
+/*
  * Appends the hash of the row of a relation that is known by alias; schema is the one
  * that our functions are in.
  */
@@ -236,11 +298,9 @@ append_evidence_hash(StringInfo query, const Evidence *evidence, const char *sch
 	Datum		array;
 
 	appendStringInfo(query, "%s.hash_evidence(ROW(", quote_identifier(schema));
+	append_evidence(query, evidence, alias);
 	for (int i = 0; i < evidence->ncolumns; i++)
-	{
 		names[i] = evidence->columns[i].name;
-		appendStringInfo(query, "%s%s.%s", i > 0 ? ", " : "", alias, quote_identifier(names[i]));
-	}
 	array = name_array(names, evidence->ncolumns);
 	appendStringInfo(query, "), %s::pg_catalog.text[])",
 					 quote_literal_cstr(OidOutputFunctionCall(F_ARRAY_OUT, array)));
@@ -274,34 +334,50 @@ evidence_of_record(TupleDesc desc, ArrayType *names, MemoryContext context)
 	return evidence;
 }
 
-/* What is prepared for the calls of one expression */
+/* What is prepared for records of one type, whose columns have certain names */
 typedef struct KeptEvidence
 {
-	Oid			type;			/* of the record */
-	int32		typmod;
+	MemoryContext context;		/* of all of it, NULL if there is none */
+	int32		typmod;			/* of the record */
+	ArrayType  *names;
 	Evidence   *evidence;
 } KeptEvidence;
 
 /*
- * Returns the evidence of a record of that type.  It is prepared once for all calls of
- * an expression whose names are constant, if the record has always the same type; else
- * each time.
+ * Returns the evidence of a record whose columns have those names, valid until the next
+ * call.  Types of records do not change while a session lasts, unless somebody alters a
+ * named one: of these nothing is kept.
  */
 static const Evidence *
-prepared_evidence(FmgrInfo *function, TupleDesc desc, ArrayType *names)
+prepared_evidence(TupleDesc desc, ArrayType *names)
 {
-	KeptEvidence *kept = function->fn_extra;
+	static KeptEvidence kept[KEPT_RECORDS];
+	static int	next = 0;
+	KeptEvidence *entry;
+	MemoryContext context;
+	Evidence   *evidence;
 
-	if (kept != NULL && kept->type == desc->tdtypeid && kept->typmod == desc->tdtypmod)
-		return kept->evidence;
-	if (kept != NULL || !get_fn_expr_arg_stable(function, 1))
+	if (desc->tdtypeid != RECORDOID)
 		return evidence_of_record(desc, names, CurrentMemoryContext);
-	kept = MemoryContextAlloc(function->fn_mcxt, sizeof(KeptEvidence));
-	kept->type = desc->tdtypeid;
-	kept->typmod = desc->tdtypmod;
-	kept->evidence = evidence_of_record(desc, names, function->fn_mcxt);
-	function->fn_extra = kept;
-	return kept->evidence;
+	for (int i = 0; i < KEPT_RECORDS && kept[i].context != NULL; i++)
+	{
+		if (kept[i].typmod == desc->tdtypmod && VARSIZE(kept[i].names) == VARSIZE(names) &&
+			memcmp(kept[i].names, names, VARSIZE(names)) == 0)
+			return kept[i].evidence;
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "petition_cas evidence", ALLOCSET_SMALL_SIZES);
+	evidence = evidence_of_record(desc, names, context);
+	entry = &kept[next];
+	next = (next + 1) % KEPT_RECORDS;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->typmod = desc->tdtypmod;
+	entry->names = MemoryContextAlloc(context, VARSIZE(names));
+	memcpy(entry->names, names, VARSIZE(names));
+	entry->evidence = evidence;
+	entry->context = context;
+	MemoryContextSetParent(context, TopMemoryContext);
+	return evidence;
 }
 
 /*
@@ -323,7 +399,7 @@ hash_evidence(PG_FUNCTION_ARGS)
 	record = PG_GETARG_HEAPTUPLEHEADER(0);
 	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record),
 								  HeapTupleHeaderGetTypMod(record));
-	evidence = prepared_evidence(fcinfo->flinfo, desc, PG_GETARG_ARRAYTYPE_P(1));
+	evidence = prepared_evidence(desc, PG_GETARG_ARRAYTYPE_P(1));
 	values = palloc(Max(1, desc->natts) * sizeof(Datum));
 	nulls = palloc(Max(1, desc->natts) * sizeof(bool));
 	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
