@@ -21,6 +21,7 @@ my %baseline = (
     turns => 'bare UPDATE with ledger row', orders => 'bare UPDATE of an order with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
     hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
     history => 'bare UPDATE with history row', history_fate => 'bare UPDATE with ledger and history row',
+    seen => 'compare_and_swap, without seen_hash',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
     ddl => 'without the extension');
 my %heading = (
@@ -29,7 +30,8 @@ my %heading = (
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
     untouched => 'An UPDATE that does not touch the state',
-    history => 'One transition a call, kept in a history', history_fate => 'One fate a call, in ledger and history', copy => 'COPY; figures are for one row',
+    history => 'One transition a call, kept in a history', history_fate => 'One fate a call, in ledger and history',
+    seen => 'A swap of a row with three columns of evidence', copy => 'COPY; figures are for one row',
     govern => 'govern on a full table, a third of it fated; figures are for one row',
     growth => 'Growing tables, half of them fated, one client',
     ddl => 'DDL in a database full of petitions; figures are for one command');
@@ -88,7 +90,7 @@ sub thousands {
 
 # The head of a workload's tables, and a contender's cells below it. Turns are
 # measured by what a call takes, instead of CPU.
-sub is_by_turns { return $_[0] =~ /^(turns|orders|untouched|history|history_fate|growth)$/ }
+sub is_by_turns { return $_[0] =~ /^(turns|orders|untouched|seen|history|history_fate|growth)$/ }
 
 sub table_head {
     my ($workload) = @_;
@@ -174,6 +176,10 @@ sub aims_of_the_rest {
         $lines .= aim('the guard on an UPDATE that leaves the state, µs', 1.5, 1, quartiles(@more));
         $lines .= aim('the same, as a ratio', 1.15, 1,
             ratio('untouched', 'random ids, clients 1', 'governed table', 'untriggered table', 'cpu'));
+    }
+    if ($figures{seen}) {
+        $lines .= aim('a swap with seen_hash, over three columns, against the same without it, time', 1.1, 1,
+            ratio('seen', 'ids in order, clients 1', 'compare_and_swap, with seen_hash', $baseline{seen}, 'cpu'));
     }
     if ($figures{ddl}) {
         my @unrelated = ('ddl', 'all of these', $baseline{ddl}, 'with the extension');

@@ -19,7 +19,7 @@
 # round, while the others sleep. So what slows the machine down for longer than
 # that slows all alike.
 #
-# In the workloads turns, orders, untouched, history, history_fate and growth the contenders share one session
+# In the workloads turns, orders, untouched, seen, history, history_fate and growth the contenders share one session
 # instead, and take turns of some calls each. They tell the microseconds of a
 # call as its client sees them, instead of CPU, and find smaller differences.
 #
@@ -479,6 +479,27 @@ sub workload_history {
 
 sub workload_history_fate { workload_history('history_fate', 'ACKNOWLEDGED') }
 
+# So many payments, to be decided in the order of their numbers.
+sub payments { return "INSERT INTO payments (id, amount) SELECT n, 1099.50 + n % 2 FROM generate_series(1, $_[0]) n;" }
+
+# A swap that names the evidence that was seen, and the same without it.
+sub workload_seen {
+    my @contenders = contenders('seen');
+    my $rounds = size(61, 5, 1);
+    my $turns = size(60, 60, 1);
+    my $rows = ($rounds + 1) * $turns * $turn;
+    set_up($_, payments($rows)) for @contenders;
+    sql('CHECKPOINT');
+    progress('seen');
+    # round 0 warms the caches
+    run_turns(\@contenders, workload => $_ ? 'seen' : 'warm', variant => 'ids in order, clients 1', round => $_,
+        turns => $turns, sync => 'off', among => $rows) for 0 .. $rounds;
+    for my $contender (@contenders) {
+        chomp(my $paid = sql("SELECT count(*) FROM $contender->{schema}.payments JOIN $contender->{schema}.payments_fates USING (id) WHERE state = 'paid';"));
+        die "$contender->{title}: $paid payments are decided in place of $contender->{used}\n" if $paid != $contender->{used};
+    }
+}
+
 # So many petitions, every second of which is decided. The tables are written
 # anew, which leaves none of their pages in shared_buffers: otherwise the contender
 # whose tables were filled last would find more of them there.
@@ -764,13 +785,13 @@ sub count_instructions {
 # within 0.1%, whatever else the machine does.
 sub instructions {
     my @names = @_;
-    for my $workload (qw(rivals bulk untouched orders)) {
+    for my $workload (qw(rivals bulk untouched orders seen)) {
         for my $contender (contenders($workload, @names)) {
             my $unit = $contender->{unit};
             my ($first, $second) = $unit > 1 ? (7, 10) : (100, 1000);
             my $rows = $unit * (2 * $first + $second);
-            set_up($contender, $workload eq 'orders' ? orders($rows) : petitions($rows) . batches());
-            my %run = (clients => 1, sync => 'off', among => $rows, random => 1);
+            set_up($contender, $workload eq 'orders' ? orders($rows) : $workload eq 'seen' ? payments($rows) : petitions($rows) . batches());
+            my %run = (clients => 1, sync => 'off', among => $rows, random => $workload ne 'seen');
             my $less = count_instructions($contender, $first, %run);
             my $more = count_instructions($contender, $first + $second, %run);
             my $count = ($more - $less) / $second / $unit;
@@ -782,7 +803,7 @@ sub instructions {
 
 my %workloads = (
     turns => \&workload_turns, orders => \&workload_orders, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
-    history => \&workload_history, history_fate => \&workload_history_fate,
+    history => \&workload_history, history_fate => \&workload_history_fate, seen => \&workload_seen,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
     govern => \&workload_govern, ddl => \&workload_ddl);
 my @wanted;
@@ -792,7 +813,7 @@ for my $argument (@ARGV) {
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(turns orders single bulk hot untouched history history_fate copy govern growth ddl) if !@wanted && !$option{instructions};
+@wanted = qw(turns orders single bulk hot untouched seen history history_fate copy govern growth ddl) if !@wanted && !$option{instructions};
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }

@@ -19,6 +19,11 @@
  * columns.  Its argument types are record and text[], just those, so that nobody's
  * overloaded function can be a better match.
  *
+ * One swap hashes the same evidence three times: when the UPDATE looks for the row,
+ * when the guard records the fate, and when what was stored is compared with what was
+ * seen.  So the text that was hashed last is kept, with its hash; and what the
+ * function prepares for a record is kept beyond the statement.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -49,6 +54,12 @@
 #include "evidence.h"
 #include "state.h"
 #include "text_form.h"
+
+/* Texts up to that length are kept */
+#define KEPT_TEXT	2048
+
+/* Records for which hash_evidence keeps what it has prepared */
+#define KEPT_RECORDS	16
 
 PG_FUNCTION_INFO_V1(hash_evidence);
 
@@ -109,14 +120,81 @@ read_evidence(Evidence *evidence, Relation relation, const List *names)
  * ----------------------------------------------------------------------
  */
 
+/* What is being hashed, which is kept as a text as long as that is short */
+typedef struct Hashing
+{
+	pg_cryptohash_ctx *sha256;	/* once it is longer, else NULL */
+	int			length;			/* of the text */
+	char		text[KEPT_TEXT];
+} Hashing;
+
+/*
+ * Raises an error if a step of SHA-256 did not go well.
+ */
+static void
+check_hashing(const Hashing *hashing, int result)
+{
+	if (result < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hashing->sha256));
+}
+
+/*
+ * Begins to compute the hash of what is being hashed, of which there is the text so far.
+ */
+static void
+begin_sha256(Hashing *hashing)
+{
+	hashing->sha256 = pg_cryptohash_create(PG_SHA256);
+	check_hashing(hashing, pg_cryptohash_init(hashing->sha256));
+	check_hashing(hashing, pg_cryptohash_update(hashing->sha256, (const uint8 *) hashing->text,
+												hashing->length));
+}
+
 /*
  * Adds a text to what is hashed.
  */
 static void
-hash_text(pg_cryptohash_ctx *sha256, const char *text)
+hash_text(Hashing *hashing, const char *text, Size length)
 {
-	if (pg_cryptohash_update(sha256, (const uint8 *) text, strlen(text)) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
+	if (hashing->sha256 == NULL && length <= KEPT_TEXT - hashing->length)
+	{
+		memcpy(hashing->text + hashing->length, text, length);
+		hashing->length += length;
+		return;
+	}
+	if (hashing->sha256 == NULL)
+		begin_sha256(hashing);
+	check_hashing(hashing, pg_cryptohash_update(hashing->sha256, (const uint8 *) text, length));
+}
+
+/*
+ * Returns the hash of what has been hashed, in the current memory context.  The last short
+ * text is kept with its hash: a swap asks for that of one row several times.
+ */
+static char *
+end_hashing(Hashing *hashing)
+{
+	static char kept[KEPT_TEXT];
+	static char hash[EVIDENCE_HASH_LENGTH + 1];
+	static int	kept_length = -1;
+	bool		is_short = hashing->sha256 == NULL;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+
+	if (is_short && hashing->length == kept_length &&
+		memcmp(hashing->text, kept, kept_length) == 0)
+		return pstrdup(hash);
+	if (is_short)
+		begin_sha256(hashing);
+	check_hashing(hashing, pg_cryptohash_final(hashing->sha256, digest, sizeof(digest)));
+	pg_cryptohash_free(hashing->sha256);
+	kept_length = -1;
+	hex_encode((char *) digest, sizeof(digest), hash);
+	if (is_short)
+	{
+		memcpy(kept, hashing->text, hashing->length);
+		kept_length = hashing->length;
+	}
+	return pstrdup(hash);
 }
 
 /*
@@ -126,48 +204,45 @@ hash_text(pg_cryptohash_ctx *sha256, const char *text)
 static char *
 hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 {
-	pg_cryptohash_ctx *sha256 = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	char	   *hex = palloc(EVIDENCE_HASH_LENGTH + 1);
+	Hashing	   *hashing = palloc(sizeof(Hashing));
+	char	   *hash;
 	int			level = 0;
 
-	if (pg_cryptohash_init(sha256) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
+	hashing->sha256 = NULL;
+	hashing->length = 0;
 	for (int i = 0; i < evidence->ncolumns; i++)
 	{
 		EvidenceColumn *column = &evidence->columns[i];
 
-		hash_text(sha256, column->heading);
+		hash_text(hashing, column->heading, strlen(column->heading));
 		if (nulls[i])
-			hash_text(sha256, "-\n\n");
+			hash_text(hashing, "-\n\n", 3);
 		else
 		{
-			char		length[32];
 			char	   *form;
 			char	   *utf8;
+			Size		utf8_length;
+			char		length[MAXINT8LEN + 1];
 
 			/* one level of settings is enough for all columns */
 			if (level == 0)
 				level = text_form_begin(column->type);
 			form = OutputFunctionCall(&column->output, values[i]);
 			utf8 = pg_server_to_any(form, strlen(form), PG_UTF8);
-			snprintf(length, sizeof(length), "%zu\n", strlen(utf8));
-			hash_text(sha256, length);
-			hash_text(sha256, utf8);
-			hash_text(sha256, "\n");
+			utf8_length = strlen(utf8);
+			hash_text(hashing, length, pg_lltoa(utf8_length, length));
+			hash_text(hashing, "\n", 1);
+			hash_text(hashing, utf8, utf8_length);
+			hash_text(hashing, "\n", 1);
 			if (utf8 != form)
 				pfree(utf8);
 			pfree(form);
 		}
 	}
 	text_form_end(level);
-
-	if (pg_cryptohash_final(sha256, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha256));
-	pg_cryptohash_free(sha256);
-	hex_encode((char *) digest, sizeof(digest), hex);
-	hex[EVIDENCE_HASH_LENGTH] = '\0';
-	return hex;
+	hash = end_hashing(hashing);
+	pfree(hashing);
+	return hash;
 }
 
 /*
@@ -196,6 +271,21 @@ hash_of_row(const Evidence *evidence, HeapTupleHeader row)
 
 	for (int i = 0; i < evidence->ncolumns; i++)
 		values[i] = GetAttributeByNum(row, evidence->columns[i].attno, &nulls[i]);
+	return hash_of_values(evidence, values, nulls);
+}
+
+/*
+ * Returns the hash of a row of a statement's result, which has the columns that
+ * append_evidence named from that one on, in the current memory context.
+ */
+char *
+hash_of_result(const Evidence *evidence, HeapTuple row, TupleDesc desc, int first)
+{
+	Datum	   *values = palloc(evidence->ncolumns * sizeof(Datum));
+	bool	   *nulls = palloc(evidence->ncolumns * sizeof(bool));
+
+	for (int i = 0; i < evidence->ncolumns; i++)
+		values[i] = heap_getattr(row, first + i, desc, &nulls[i]);
 	return hash_of_values(evidence, values, nulls);
 }
 
@@ -261,6 +351,18 @@ may_hash_evidence(const char *schema)
 }
 
 /*
+ * Appends the columns of the row of a relation that is known by alias, each behind a
+ * comma if it is not the first.
+ */
+void
+append_evidence(StringInfo query, const Evidence *evidence, const char *alias)
+{
+	for (int i = 0; i < evidence->ncolumns; i++)
+		appendStringInfo(query, "%s%s.%s", i > 0 ? ", " : "", alias,
+						 quote_identifier(evidence->columns[i].name));
+}
+
+/*
  * Appends the hash of the row of a relation that is known by alias; schema is the one
  * that our functions are in.
  */
@@ -272,11 +374,9 @@ append_evidence_hash(StringInfo query, const Evidence *evidence, const char *sch
 	Datum		array;
 
 	appendStringInfo(query, "%s.hash_evidence(ROW(", quote_identifier(schema));
+	append_evidence(query, evidence, alias);
 	for (int i = 0; i < evidence->ncolumns; i++)
-	{
 		names[i] = evidence->columns[i].name;
-		appendStringInfo(query, "%s%s.%s", i > 0 ? ", " : "", alias, quote_identifier(names[i]));
-	}
 	array = name_array(names, evidence->ncolumns);
 	appendStringInfo(query, "), %s::pg_catalog.text[])",
 					 quote_literal_cstr(OidOutputFunctionCall(F_ARRAY_OUT, array)));
@@ -318,34 +418,50 @@ evidence_of_record(TupleDesc desc, ArrayType *names, MemoryContext context)
 	return evidence;
 }
 
-/* What is prepared for the calls of one expression */
+/* What is prepared for records of one type, whose columns have certain names */
 typedef struct KeptEvidence
 {
-	Oid			type;			/* of the record */
-	int32		typmod;
+	MemoryContext context;		/* of all of it, NULL if there is none */
+	int32		typmod;			/* of the record */
+	ArrayType  *names;
 	Evidence   *evidence;
 } KeptEvidence;
 
 /*
- * Returns the evidence of a record of that type.  It is prepared once for all calls of
- * an expression whose names are constant, if the record has always the same type; else
- * each time.
+ * Returns the evidence of a record whose columns have those names, valid until the next
+ * call.  Types of records do not change while a session lasts, unless somebody alters a
+ * named one: of these nothing is kept.
  */
 static const Evidence *
-prepared_evidence(FmgrInfo *function, TupleDesc desc, ArrayType *names)
+prepared_evidence(TupleDesc desc, ArrayType *names)
 {
-	KeptEvidence *kept = function->fn_extra;
+	static KeptEvidence kept[KEPT_RECORDS];
+	static int	next = 0;
+	KeptEvidence *entry;
+	MemoryContext context;
+	Evidence   *evidence;
 
-	if (kept != NULL && kept->type == desc->tdtypeid && kept->typmod == desc->tdtypmod)
-		return kept->evidence;
-	if (kept != NULL || !get_fn_expr_arg_stable(function, 1))
+	if (desc->tdtypeid != RECORDOID)
 		return evidence_of_record(desc, names, CurrentMemoryContext);
-	kept = MemoryContextAlloc(function->fn_mcxt, sizeof(KeptEvidence));
-	kept->type = desc->tdtypeid;
-	kept->typmod = desc->tdtypmod;
-	kept->evidence = evidence_of_record(desc, names, function->fn_mcxt);
-	function->fn_extra = kept;
-	return kept->evidence;
+	for (int i = 0; i < KEPT_RECORDS && kept[i].context != NULL; i++)
+	{
+		if (kept[i].typmod == desc->tdtypmod && VARSIZE(kept[i].names) == VARSIZE(names) &&
+			memcmp(kept[i].names, names, VARSIZE(names)) == 0)
+			return kept[i].evidence;
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "petition_cas evidence", ALLOCSET_SMALL_SIZES);
+	evidence = evidence_of_record(desc, names, context);
+	entry = &kept[next];
+	next = (next + 1) % KEPT_RECORDS;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->typmod = desc->tdtypmod;
+	entry->names = MemoryContextAlloc(context, VARSIZE(names));
+	memcpy(entry->names, names, VARSIZE(names));
+	entry->evidence = evidence;
+	entry->context = context;
+	MemoryContextSetParent(context, TopMemoryContext);
+	return evidence;
 }
 
 /*
@@ -367,7 +483,7 @@ hash_evidence(PG_FUNCTION_ARGS)
 	record = PG_GETARG_HEAPTUPLEHEADER(0);
 	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record),
 								  HeapTupleHeaderGetTypMod(record));
-	evidence = prepared_evidence(fcinfo->flinfo, desc, PG_GETARG_ARRAYTYPE_P(1));
+	evidence = prepared_evidence(desc, PG_GETARG_ARRAYTYPE_P(1));
 	values = palloc(Max(1, desc->natts) * sizeof(Datum));
 	nulls = palloc(Max(1, desc->natts) * sizeof(bool));
 	tuple.t_len = HeapTupleHeaderGetDatumLength(record);

@@ -40,10 +40,12 @@ typedef struct Evidence
 extern bool read_evidence(Evidence *evidence, Relation relation, const List *names);
 extern char *hash_of_slot(const Evidence *evidence, TupleTableSlot *row);
 extern char *hash_of_row(const Evidence *evidence, HeapTupleHeader row);
+extern char *hash_of_result(const Evidence *evidence, HeapTuple row, TupleDesc desc, int first);
 extern bool is_same_evidence(const Evidence *evidence, TupleTableSlot *a, TupleTableSlot *b);
 extern void check_seen_hash(const char *hash);
 
 extern bool may_hash_evidence(const char *schema);
+extern void append_evidence(StringInfo query, const Evidence *evidence, const char *alias);
 extern void append_evidence_hash(StringInfo query, const Evidence *evidence, const char *schema,
 								 const char *alias);
 

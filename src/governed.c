@@ -720,13 +720,12 @@ append_name(StringInfo query, const Governed *governed, const StatementForm *for
 		appendStringInfo(query, " OPERATOR(pg_catalog.=) $%d",
 						 key->ncolumns + (int) strlen(form->parameters) + (variant->set != NULL));
 	}
-	else if (strcmp(name, ", hash") == 0)
+	else if (strcmp(name, ", evidence") == 0)
 	{
-		if (!variant->hash)
+		if (!variant->evidence)
 			return;
 		appendStringInfoString(query, ", ");
-		append_evidence_hash(query, &governed->evidence, governed->functions_schema,
-							 row_alias(governed));
+		append_evidence(query, &governed->evidence, row_alias(governed));
 	}
 	else if (strcmp(name, "state") == 0)
 		appendStringInfoString(query, quote_identifier(governed->state.name));
@@ -833,7 +832,7 @@ prepare_statement(Statement *statement, const Governed *governed, const Statemen
 static bool
 is_same_variant(const Variant *a, const Variant *b)
 {
-	return a->seen == b->seen && a->hash == b->hash &&
+	return a->seen == b->seen && a->evidence == b->evidence &&
 		(a->set == b->set ||
 		 (a->set != NULL && b->set != NULL && a->set_type == b->set_type && strcmp(a->set, b->set) == 0));
 }

@@ -60,7 +60,7 @@
  *	{state = $2}	the condition that it is the second parameter
  *	{set}			what else is set,
  *	{and seen}		the condition that the evidence of {row} has the seen hash,
- *	{, hash}		and behind a comma that hash: nothing, unless asked for; see Variant
+ *	{, evidence}	and behind a comma its columns: nothing, unless asked for; see Variant
  *
  * The parameters are a letter each: k for a key and K for arrays of keys, which
  * come first, s for a state, L for the columns of a ledger, M for the same of many
@@ -83,7 +83,7 @@ typedef struct Variant
 								 * NULL */
 	Oid			set_type;		/* of that parameter */
 	bool		seen;			/* the last parameter is a hash */
-	bool		hash;			/* the hash is returned */
+	bool		evidence;		/* its columns are returned */
 } Variant;
 
 /*

@@ -70,7 +70,7 @@ static const char *const petition_columns[] = {PETITION_COLUMNS(COLUMN_NAME)};
 
 #define ASSIGN "UPDATE {table} AS {row} SET {state} = $3, updated_at = pg_catalog.now(){set}"
 #define ASSIGN_ROW(returned) \
-	ASSIGN " WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, hash}"
+	ASSIGN " WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, evidence}"
 #define SELECT_ROW(returned) "SELECT {state}" returned " FROM {table} AS {row} WHERE {key = $}"
 #define WHOLE_ROW ", {row}"
 #define ROW_OF_COLUMNS ", ROW(" PETITION_COLUMNS(COLUMN_IN_LIST) ")"

@@ -84,7 +84,7 @@ const char *const outcome_names[] = {
 
 #define SWAP_ROW(returned) \
 	"UPDATE {table} AS {row} SET {state} = $3{set}" \
-	" WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, hash}"
+	" WHERE {key = $} AND {state = $2}{and seen} RETURNING {state}" returned "{, evidence}"
 
 static const StatementForm swap_row = {SWAP_ROW(", {row}"), "kss", ON_TABLE | FIRES_TRIGGERS};
 static const StatementForm try_row = {SWAP_ROW(""), "kss", ON_TABLE | FIRES_TRIGGERS};
@@ -95,7 +95,7 @@ static const StatementForm select_row = {
 };
 
 static const StatementForm select_state = {
-	"SELECT {state}{, hash} FROM {table} AS {row} WHERE {key = $}",
+	"SELECT {state}{, evidence} FROM {table} AS {row} WHERE {key = $}",
 	"k", ON_TABLE | FIRES_TRIGGERS
 };
 
@@ -301,7 +301,7 @@ execute_update(const Swap *swap, Datum *values)
 	if (swap->seen_hash != NULL)
 	{
 		variant.seen = true;
-		variant.hash = true;
+		variant.evidence = true;
 		values[swap->governed->key.ncolumns + 2 + (variant.set != NULL)] =
 			CStringGetTextDatum(swap->seen_hash);
 	}
@@ -386,13 +386,14 @@ check_stored_state(const Swap *swap, HeapTuple row, int column)
 }
 
 /*
- * Raises 55000 if a row that the UPDATE returned, with the hash of its evidence in that
- * column, was stored with other evidence than the caller has seen.
+ * Raises 55000 if a row that the UPDATE returned, with its evidence from that column
+ * on, was stored with other evidence than the caller has seen.
  */
 static void
 check_stored_evidence(const Swap *swap, HeapTuple row, int column)
 {
-	if (strcmp(SPI_getvalue(row, SPI_tuptable->tupdesc, column), swap->seen_hash) != 0)
+	if (strcmp(hash_of_result(&swap->governed->evidence, row, SPI_tuptable->tupdesc, column),
+			   swap->seen_hash) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("row of relation \"%s\" was stored with other evidence than was seen",
@@ -631,7 +632,7 @@ static RowState
 read_state(const Swap *swap, bool with_evidence, Snapshot snapshot)
 {
 	RowState	state = {false};
-	Variant		variant = {.hash = with_evidence};
+	Variant		variant = {.evidence = with_evidence};
 	Datum		values[MAX_KEY_COLUMNS];
 
 	memcpy(values, swap->key, swap->governed->key.ncolumns * sizeof(Datum));
@@ -639,7 +640,8 @@ read_state(const Swap *swap, bool with_evidence, Snapshot snapshot)
 		return state;
 	state = returned_state(swap, returned_row(0), 1);
 	if (with_evidence)
-		state.evidence = SPI_getvalue(returned_row(0), SPI_tuptable->tupdesc, 2);
+		state.evidence = hash_of_result(&swap->governed->evidence, returned_row(0),
+										SPI_tuptable->tupdesc, 2);
 	return state;
 }
 

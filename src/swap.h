@@ -40,7 +40,7 @@ typedef enum Outcome
  * What an SQL function that swaps is.  One that has form_row returns the row or
  * raises an error, another one returns the outcome.  Its UPDATEs return the state,
  * behind it, where the function returns one, the row, and behind that, where the
- * caller has seen it, the hash of the evidence.  select returns state and row.
+ * caller has seen it, the columns of its evidence.  select returns state and row.
  */
 typedef struct SwapFunction
 {

@@ -37,8 +37,8 @@ sub create_shop
 
 		CREATE TYPE "Order State" AS ENUM ('open', 'on its way', 'it''s "lost"', 'kept');
 		CREATE TABLE "Mixed Case" ("Key Column" bigint PRIMARY KEY, "The State" "Order State", note text);
-		INSERT INTO "Mixed Case" SELECT n, CASE WHEN n % 3 = 0 THEN 'kept' ELSE 'open' END::"Order State" FROM generate_series(1, 300) n;
-		SELECT govern('"Mixed Case"', '{"open": ["on its way"], "on its way": ["it''s \"lost\"", "kept"]}', 'Key Column', 'The State');
+		INSERT INTO "Mixed Case" SELECT n, CASE WHEN n % 3 = 0 THEN 'kept' ELSE 'open' END::"Order State", 'Café ' || n FROM generate_series(1, 300) n;
+		SELECT govern('"Mixed Case"', '{"open": ["on its way"], "on its way": ["it''s \"lost\"", "kept"]}', 'Key Column', 'The State', evidence => '{note}');
 		UPDATE "Mixed Case" SET "The State" = 'on its way' WHERE "Key Column" % 3 = 1;
 		UPDATE "Mixed Case" SET "The State" = 'it''s "lost"' WHERE "Key Column" % 9 = 1;
 
@@ -130,6 +130,7 @@ sub check_shop
 	is_deeply([ errors_of($node, $database, "SET search_path = $schema, public",
 			q{UPDATE cases SET state = 'lost' WHERE id = 10},
 			q{UPDATE "Mixed Case" SET "The State" = 'kept' WHERE "Key Column" = 10},
+			q{UPDATE "Mixed Case" SET note = 'another' WHERE "Key Column" = 10},
 			q{DELETE FROM tickets WHERE number = 'T-1'},
 			q{UPDATE orders SET state = 1 WHERE tenant = 1 AND number = 'No. 5'},
 			q{UPDATE orders SET payment = 'paid' WHERE tenant = 1 AND number = 'No. 5'},
@@ -143,7 +144,7 @@ sub check_shop
 			q{TRUNCATE petition_submissions},
 			q{DROP TRIGGER petition_cas_guard ON tickets},
 			q{ALTER TABLE cases DISABLE TRIGGER ALL}) ],
-		[ '00000', 'PF002', 'PF002', 'PF006', 'PF002', 'PF002', 'PF006', 'PF003', ('PF006') x 8 ], "$mode: and so is tampering");
+		[ '00000', 'PF002', 'PF002', 'PF006', 'PF006', 'PF002', 'PF002', 'PF006', 'PF003', ('PF006') x 8 ], "$mode: and so is tampering");
 	is($node->safe_psql($database, qq{
 			SET search_path = $schema, public;
 			BEGIN;

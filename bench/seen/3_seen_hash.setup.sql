@@ -1,0 +1,2 @@
+\ir payments.psql
+SELECT govern('payments', '{"open": ["paid", "refused"]}', evidence => '{amount,payee,purpose}');
