@@ -1,5 +1,5 @@
 # The whole server is killed (SIGKILL, the postmaster and all its children) while
-# 8 clients fight for petitions, again and again. Each fate that a client was
+# 8 clients fight for petitions and orders, again and again. Each fate that a client was
 # told is there, none was told twice, rows and ledger agree.
 #
 # PETITION_CAS_CRASH_CYCLES says how often.

@@ -1,6 +1,7 @@
-# What the tests of faults share: petitions in a schema for each round, clients
-# that fight for them until their server is gone, the death of a server, and the
-# comparison of what the clients were told with what is stored.
+# What the tests of faults share: petitions, and orders with a key of two columns and two
+# lifecycles, one of integers, in a schema for each round; clients that fight for them
+# until their server is gone, the death of a server, and the comparison of what the
+# clients were told with what is stored.
 #
 # A client is a psql that runs a script. What it prints counts as acknowledged:
 # the server reports a command as complete after its transaction has been
@@ -27,6 +28,8 @@ my $rounds = 250;    # for each client; none is to come to the end of its script
 my $own = 12;        # petitions that a client has for itself in each round
 my $shared = 8;      # and those that all clients fight for
 my @fates = qw(ACKNOWLEDGED REFERRED ESCALATED);
+my $own_orders = 4;
+my $shared_orders = 4;
 
 # What a server under load needs in its configuration: what clients are told is
 # not logged a second time, and checkpoints happen under load.
@@ -57,6 +60,43 @@ sub petitions
 	return 'ARRAY[' . join(', ', @_) . ']::uuid[]';
 }
 
+# The text of an order's key, in SQL.
+sub order
+{
+	my ($tenant, $number) = @_;
+	return qq{'["$tenant", "$number"]'};
+}
+
+# What a client does with orders in one round: one lifecycle alone, by each function, both
+# in one UPDATE, and both in one transaction.
+sub order_script
+{
+	my ($client, $round) = @_;
+	my @own = map { order($client, $round * $own_orders + $_) } 0 .. $own_orders - 1;
+	my @shared = map { order(0, $round * $shared_orders + $_) } 0 .. $shared_orders - 1;
+	my $number = $round * $own_orders + 2;
+	my ($state, $payment) = (1 + ($client + $round) % 2, ('paid', 'waived')[ ($client + $round) % 2 ]);
+	my %swap = (state => [ "'0', '$state'", "state_column => 'state'" ], payment => [ "'due', '$payment'", "state_column => 'payment'" ]);
+	my $try = sub {
+		my ($what, $column, $order) = @_;
+		return "SELECT '$what', '$column ' || $order, current_state FROM try_compare_and_swap(null::orders, $order, $swap{$column}[0], $swap{$column}[1]) WHERE outcome = 'assigned';\n";
+	};
+	my $many = sub {
+		my ($column, @orders) = @_;
+		return "SELECT 'fate', '$column ' || key, current_state FROM compare_and_swap_many(null::orders, ARRAY[" . join(', ', @orders) . "], $swap{$column}[0], $swap{$column}[1]) WHERE outcome = 'assigned';\n";
+	};
+
+	@shared = reverse @shared if $client % 2;
+	return $many->('state', @own[ 0, 1 ], @shared[ 0 .. 2 ])
+	  . $many->('payment', @shared[ 1 .. 3 ], $own[0])
+	  . "SELECT 'fate', 'state ' || row_key(o), o.state FROM compare_and_swap(null::orders, $shared[3], $swap{state}[0], $swap{state}[1]) o;\n"
+	  . "WITH moved AS (UPDATE orders SET state = $state, payment = '$payment' WHERE (tenant, number) = ($client, $number) RETURNING orders AS o)"
+	  . " SELECT 'fate', v.* FROM moved, LATERAL (VALUES ('state ' || row_key(o), (o).state::text), ('payment ' || row_key(o), (o).payment)) v;\n"
+	  . "BEGIN;\n"
+	  . $try->('open', 'state', $own[3]) . $try->('open', 'payment', $own[3]) . $try->('open', 'payment', $shared[0])
+	  . "COMMIT;\n\\echo committed\n";
+}
+
 # The script of a client. Each assigns in all ways there are, to petitions of
 # its own and to those that all want, for which each client has another fate.
 sub client_script
@@ -82,7 +122,8 @@ sub client_script
 		  . "SELECT 'open', $shared[2], current_state FROM try_compare_and_swap(null::petition_submissions, $shared[2], $swap) WHERE outcome = 'assigned';\n"
 		  . "UPDATE petition_submissions SET state = '$fate' WHERE id = $own[11] RETURNING 'open', id, state;\n"
 		  . "COMMIT;\n\\echo committed\n"
-		  . "SELECT 'fate', submission_id, current_state FROM assign_fates(" . petitions(@shared[ 3 .. 7 ]) . ", $swap) WHERE outcome = 'assigned';\n";
+		  . "SELECT 'fate', submission_id, current_state FROM assign_fates(" . petitions(@shared[ 3 .. 7 ]) . ", $swap) WHERE outcome = 'assigned';\n"
+		  . order_script($client, $round);
 	}
 	return $script;
 }
@@ -99,7 +140,7 @@ sub prepare_clients
 	return $folder;
 }
 
-# Creates the petitions of a round, in a schema of that name.
+# Creates the petitions and orders of a round, in a schema of that name.
 sub create_round
 {
 	my ($node, $schema) = @_;
@@ -110,7 +151,13 @@ sub create_round
 		INSERT INTO petition_submissions (id, text, state)
 		SELECT format('00000000-0000-0000-%s-%s', lpad(c::text, 4, '0'), lpad(n::text, 12, '0'))::uuid, 'text', 'DELIBERATING'
 		FROM generate_series(0, $clients) c,
-			LATERAL generate_series(0, $rounds * CASE c WHEN 0 THEN $shared ELSE $own END - 1) n});
+			LATERAL generate_series(0, $rounds * CASE c WHEN 0 THEN $shared ELSE $own END - 1) n;
+		CREATE TABLE orders (tenant int, number bigint, state int NOT NULL DEFAULT 0, payment varchar(10) NOT NULL DEFAULT 'due', PRIMARY KEY (tenant, number));
+		SELECT govern('orders', '{"0": ["1", "2"]}');
+		SELECT govern('orders', '{"due": ["paid", "waived"]}', state_column => 'payment');
+		INSERT INTO orders
+		SELECT c, n FROM generate_series(0, $clients) c,
+			LATERAL generate_series(0, $rounds * CASE c WHEN 0 THEN $shared_orders ELSE $own_orders END - 1) n});
 	return;
 }
 
@@ -137,7 +184,7 @@ sub start_clients
 }
 
 # Waits for the clients, whose server is gone by now. Returns what they were
-# told as a hash with fates (by petition, a list of "fate by whom"), losers (how
+# told as a hash with fates (by petition, or lifecycle and key of an order, a list of "fate by whom"), losers (how
 # many were told that they had lost) and trouble (a list of texts).
 sub finish_clients
 {
@@ -205,16 +252,25 @@ sub kill_server
 	return;
 }
 
-# Reads what is stored: by petition, state of the row, fate and actor of the ledger.
+# Reads what is stored: by petition, or lifecycle and key of an order, state of the row,
+# fate and actor of the ledger.
 sub read_stored
 {
 	my ($node, $schema) = @_;
 	my %stored;
 
 	for (split /\n/, $node->safe_psql('postgres', qq{
-		SELECT id, p.state, f.fate, f.assigned_by FROM $schema.petition_submissions p
+		SELECT id::text, p.state, f.fate, f.assigned_by FROM $schema.petition_submissions p
 		FULL JOIN $schema.petition_submissions_fates f USING (id)
-		WHERE p.state IS DISTINCT FROM 'DELIBERATING' OR f.fate IS NOT NULL}))
+		WHERE p.state IS DISTINCT FROM 'DELIBERATING' OR f.fate IS NOT NULL
+		UNION ALL
+		SELECT 'state ' || jsonb_build_array(tenant::text, number::text)::text, o.state::text, f.fate, f.assigned_by
+		FROM $schema.orders o FULL JOIN $schema.orders_fates f USING (tenant, number)
+		WHERE o.state IS DISTINCT FROM 0 OR f.fate IS NOT NULL
+		UNION ALL
+		SELECT 'payment ' || jsonb_build_array(tenant::text, number::text)::text, o.payment, f.fate, f.assigned_by
+		FROM $schema.orders o FULL JOIN $schema.orders_payment_fates f USING (tenant, number)
+		WHERE o.payment IS DISTINCT FROM 'due' OR f.fate IS NOT NULL}))
 	{
 		my ($id, @fields) = split /\|/, $_, -1;
 
@@ -251,8 +307,12 @@ sub check_round
 
 	@figures{qw(problems reassigned)} = split /\|/, $node->safe_psql('postgres', qq{
 		SET search_path = $schema, public;
-		SELECT (SELECT count(*) FROM verify_fates('petition_submissions')),
+		SELECT (SELECT count(*) FROM verify_fates('petition_submissions')) + (SELECT count(*) FROM verify_fates('orders')),
 			(SELECT count(*) FROM assign_fates((SELECT array_agg(id) FROM petition_submissions_fates), 'DELIBERATING', 'REFERRED')
+				WHERE outcome <> 'already_fated')
+			+ (SELECT count(*) FROM compare_and_swap_many(null::orders, (SELECT array_agg(row_key(o)) FROM orders o WHERE state <> 0), '0', '1', state_column => 'state')
+				WHERE outcome <> 'already_fated')
+			+ (SELECT count(*) FROM compare_and_swap_many(null::orders, (SELECT array_agg(row_key(o)) FROM orders o WHERE payment <> 'due'), 'due', 'paid', state_column => 'payment')
 				WHERE outcome <> 'already_fated')});
 	return \%figures;
 }
@@ -263,7 +323,9 @@ sub fingerprint
 	my ($node, $schema) = @_;
 	return $node->safe_psql('postgres', qq{
 		SELECT md5(coalesce(string_agg(f::text, ' ' ORDER BY f.id), '')) || md5(string_agg(p.id || p.state, ' ' ORDER BY p.id))
-		FROM $schema.petition_submissions p LEFT JOIN $schema.petition_submissions_fates f USING (id)});
+		FROM $schema.petition_submissions p LEFT JOIN $schema.petition_submissions_fates f USING (id);
+		SELECT md5(coalesce(string_agg(concat(f, g), ' ' ORDER BY tenant, number), '')) || md5(string_agg(o::text, ' ' ORDER BY tenant, number))
+		FROM $schema.orders o LEFT JOIN $schema.orders_fates f USING (tenant, number) LEFT JOIN $schema.orders_payment_fates g USING (tenant, number)});
 }
 
 sub add_figures
