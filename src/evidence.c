@@ -126,7 +126,7 @@ hash_of_text(const char *text, int length)
 	pg_cryptohash_ctx *sha256;
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 
-	if (length == kept_length && memcmp(text, kept, length) == 0)
+	if (kept_length >= 0 && length == kept_length && memcmp(text, kept, length) == 0)
 		return pstrdup(hash);
 	sha256 = pg_cryptohash_create(PG_SHA256);
 	if (pg_cryptohash_init(sha256) < 0 ||
