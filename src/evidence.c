@@ -180,7 +180,7 @@ end_hashing(Hashing *hashing)
 	bool		is_short = hashing->sha256 == NULL;
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 
-	if (is_short && hashing->length == kept_length &&
+	if (is_short && kept_length >= 0 && hashing->length == kept_length &&
 		memcmp(hashing->text, kept, kept_length) == 0)
 		return pstrdup(hash);
 	if (is_short)

@@ -65,6 +65,7 @@
 #include "identity.h"
 #include "ledger.h"
 #include "session.h"
+#include "shard.h"
 #include "soundness.h"
 #include "swap.h"
 
@@ -861,6 +862,24 @@ read_swapped_row(Swap *swap)
 }
 
 /*
+ * Raises 0A000 if the guard of a swapped row of a distributed table has not recorded the
+ * request: it runs on another node, and has the settings of its session there.
+ */
+static void
+check_request_travelled(const Swap *swap)
+{
+	if (swap->request_id == NULL || !swap->is_fate || !is_distributed(swap->governed->relid) ||
+		was_assigned(swap))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("argument \"request_id\" does not reach the node that has the row of distributed relation \"%s\"",
+					RelationGetRelationName(swap->relation)),
+			 errhint("Nothing was changed. Before the call, in the same transaction, SET LOCAL citus.propagate_set_commands = 'local', and then SET LOCAL petition_cas.request_id to the same id."),
+			 errtable(swap->relation)));
+}
+
+/*
  * Makes the swap, or finds out why it cannot be made; connected to SPI.  One that was
  * not made because the same request has made it already counts as made.
  */
@@ -874,6 +893,8 @@ make_swap(Swap *swap)
 	else
 	{
 		outcome = try_swap(swap);
+		if (outcome == ASSIGNED)
+			check_request_travelled(swap);
 		if (outcome == ASSIGNED || !was_assigned(swap))
 			return outcome;
 	}

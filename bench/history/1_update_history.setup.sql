@@ -1,7 +1,6 @@
 -- The petitions of the rivals, with ledger and history: column by column and index by
 -- index what govern creates, without its triggers.
 \ir ../petitions.sql
-ALTER TABLE petition_submissions_fates ADD reason text, ADD request_id text, ADD evidence_hash text;
 CREATE TABLE petition_submissions_history (
     id uuid NOT NULL,
     from_state text,

@@ -259,7 +259,7 @@ refused 'a prepared transaction holds the fate', \@all, 'PF002',
 refused 'an import (`INSERT` with its fate) of a key that the ledger gives another', \@all, 'PF002',
   q{INSERT INTO t VALUES (9, 'lost')}, before => q{INSERT INTO t_fates VALUES (9, null, 'won', now(), 'ann', '3')},
   left => '1 won/won, 2 open/-, 3 draft/-, 9 -/won', problems => '9: the ledger holds the fate "won", but the row is gone';
-limit 'change other columns of a fated row', \@all, 'the guard judges the key and the state',
+limit 'change other columns of a fated row', \@all, 'the guard judges the key, the state and the evidence',
   q{UPDATE t SET note = 'changed' WHERE id = 1};
 
 # --- Triggers of others -----------------------------------------------------

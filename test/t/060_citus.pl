@@ -106,6 +106,61 @@ my ($out, $err) = run_sql($nodes[1], q{
 	SELECT fate, assigned_by FROM petition_submissions_fates;
 	SELECT outcome, current_state FROM try_assign_fate(lpad('1', 32, '0')::uuid, 'DELIBERATING', 'ESCALATED');});
 is("$out$err", "REFERRED\nREFERRED|a clerk\nalready_fated|REFERRED", 'a fate is assigned on a worker, and the actor travels with the settings of the transaction');
+
+# --- Evidence and requests --------------------------------------------------------
+
+$coordinator->safe_psql('postgres', $_)
+  for 'CREATE TABLE payments (id int PRIMARY KEY, state text, payee text, amount numeric)',
+  q{SELECT govern('payments', '{"open": ["paid", "refused"]}', evidence => '{payee,amount}')},
+  q{SET citus.enable_unsafe_triggers = on; SELECT create_distributed_table('payments_fates', 'id', colocate_with => 'none')},
+  q{SET citus.enable_unsafe_triggers = on; SELECT create_distributed_table('payments', 'id', colocate_with => 'payments_fates')},
+  q{INSERT INTO payments SELECT n, 'open', 'Zoë', n FROM generate_series(1, 20) n};
+for my $level ('READ COMMITTED', 'REPEATABLE READ')
+{
+	my $n = $level =~ /^REP/ ? 6 : 1;
+	my $swap = "try_compare_and_swap(NULL::payments, $n, 'open', 'paid', seen_hash => '";
+
+	my $seen = $coordinator->safe_psql('postgres', "SELECT evidence_hash(p) FROM payments p WHERE id = $n");
+	($out, $err) = run_sql($coordinator, qq{
+		UPDATE payments SET amount = 1000 WHERE id = $n;
+		BEGIN ISOLATION LEVEL $level;
+		SELECT outcome FROM $swap$seen');
+		COMMIT;
+		SELECT evidence_hash(p) AS seen FROM payments p WHERE id = $n \\gset
+		BEGIN ISOLATION LEVEL $level;
+		SELECT outcome FROM $swap' || :'seen');
+		COMMIT;
+		SELECT evidence_hash = :'seen' FROM payments_fates WHERE id = $n;
+		UPDATE payments SET amount = 1 WHERE id = $n});
+	is("$out " . ($err =~ /ERROR:  (\w+)/)[0], "evidence_changed\nassigned\nt PF006", "$level: what was seen is decided, and recorded, and stays");
+}
+# A request is a setting of the session on another node; it is refused unless it gets there.
+my $settle = "BEGIN; SET LOCAL citus.propagate_set_commands = 'local';";
+($out, $err) = run_sql($coordinator, qq{
+	SELECT outcome FROM try_compare_and_swap(NULL::payments, 2, 'open', 'paid', request_id => 'r2');
+	SELECT compare_and_swap_many(NULL::payments, ARRAY[2, 3], 'open', 'paid', request_id => 'r2');
+	SET petition_cas.request_id = 'r2';
+	SELECT outcome FROM try_compare_and_swap(NULL::payments, 2, 'open', 'paid', request_id => 'r2');
+	RESET petition_cas.request_id;});
+is_deeply([ $out, $err =~ /ERROR:  (\w+: argument "request_id" does not reach)/g ], [ '', ('0A000: argument "request_id" does not reach') x 3 ],
+	'a request that does not reach the node of the row is refused');
+($out, $err) = run_sql($coordinator, qq{
+	$settle
+	SET LOCAL petition_cas.request_id = 'r3';
+	SET LOCAL petition_cas.reason = 'why';
+	SELECT outcome FROM try_compare_and_swap(NULL::payments, 3, 'open', 'paid', request_id => 'r3');
+	COMMIT;
+	SELECT outcome FROM try_compare_and_swap(NULL::payments, 3, 'open', 'paid', request_id => 'r3');
+	SELECT outcome FROM try_compare_and_swap(NULL::payments, 3, 'open', 'paid', request_id => 'another');
+	SELECT fate, reason, request_id FROM payments_fates WHERE id IN (2, 3);
+	$settle
+	SET LOCAL petition_cas.request_id = 'r4';
+	SELECT outcome FROM compare_and_swap_many(NULL::payments, ARRAY[5, 3, 4], 'open', 'paid', request_id => 'r4');
+	COMMIT;
+	SELECT outcome FROM compare_and_swap_many(NULL::payments, ARRAY[5, 3, 4], 'open', 'paid', request_id => 'r4');
+	SELECT * FROM verify_fates('payments')});
+is("$out$err", join("\n", qw(assigned assigned already_fated paid|why|r3 assigned already_fated assigned assigned already_fated assigned)),
+	'one that does is recorded, and may be sent again');
 ($out, $err) = run_sql($coordinator, q{
 	UPDATE petition_submissions SET state = 'ESCALATED';
 	DELETE FROM petition_submissions;
