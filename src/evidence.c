@@ -125,7 +125,7 @@ typedef struct Hashing
 {
 	pg_cryptohash_ctx *sha256;	/* once it is longer, else NULL */
 	int			length;			/* of the text */
-	char		text[KEPT_TEXT];
+	char text[	KEPT_TEXT];
 } Hashing;
 
 /*
@@ -158,7 +158,7 @@ hash_text(Hashing *hashing, const char *text, Size length)
 {
 	if (hashing->sha256 == NULL && length <= KEPT_TEXT - hashing->length)
 	{
-		memcpy(hashing->text + hashing->length, text, length);
+		memcpy(hashing->text +hashing->length, text, length);
 		hashing->length += length;
 		return;
 	}
@@ -204,7 +204,7 @@ end_hashing(Hashing *hashing)
 static char *
 hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 {
-	Hashing	   *hashing = palloc(sizeof(Hashing));
+	Hashing    *hashing = palloc(sizeof(Hashing));
 	char	   *hash;
 	int			level = 0;
 

@@ -868,7 +868,7 @@ read_swapped_row(Swap *swap)
 static void
 check_request_travelled(const Swap *swap)
 {
-	if (swap->request_id == NULL || !swap->is_fate || !is_distributed(swap->governed->relid) ||
+	if (swap->request_id == NULL || !is_distributed(swap->governed->relid) ||
 		was_assigned(swap))
 		return;
 	ereport(ERROR,

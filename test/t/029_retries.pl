@@ -112,6 +112,8 @@ sub send_call
 	while (defined(my $line = readline $session{out}))
 	{
 		chomp $line;
+		# psql may go on without a server
+		last if $line eq 'answered' && grep { /server closed the connection/ } @lines;
 		return \@lines if $line eq 'answered';
 		push @lines, $line;
 	}
