@@ -54,8 +54,8 @@ FILTER_ERRORS = {"42601", "42703", "42883", "54000"}
 # What a client is shown. Numbers travel as text: JavaScript would round them.
 COLUMNS = """
     r.id::text, r.agent, r.tool, jsonb_pretty(r.arguments) AS arguments, r.amount::text, r.note,
-    r.state::text, r.filed_at::text, evidence_hash(r) AS seen_hash,
-    f.assigned_by, f.assigned_at::text, f.reason
+    r.state::text, evidence_hash(r) AS seen_hash,
+    f.assigned_by, to_json(f.assigned_at) #>> '{}' AS assigned_at, f.reason
 """
 
 
@@ -237,6 +237,12 @@ def seen_ids(body: Json) -> list[str]:
     return [text({"ids": one}, "ids") for one in ids]
 
 
+def number_in(pattern: str, path: str) -> str:
+    """The number of a request in a path; none is empty."""
+    found = re.fullmatch(pattern, path)
+    return found[1] if found else ""
+
+
 def the_row(cursor: psycopg.Cursor[Json]) -> Json:
     row = cursor.fetchone()
     if row is None:
@@ -264,26 +270,27 @@ class Desk(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        one = re.fullmatch(r"/requests/(\d+)", url.path)
+        number = number_in(r"/requests/([0-9]+)", url.path)
         if url.path == "/":
             self.send(HTTPStatus.OK, "text/html", PAGE.read_bytes())
-        elif one:
-            self.answer(lambda: show_request(one[1]))
         elif url.path == "/requests":
             self.answer(lambda: list_requests(parse_qs(url.query).get("filter", [""])[0]))
+        elif number:
+            self.answer(lambda: show_request(number))
         else:
             self.answer_none()
 
     def do_POST(self) -> None:
-        one = re.fullmatch(r"/requests/(\d+)/(revision|decision)", self.path)
-        if one and one[2] == "revision":
-            self.answer(lambda: revise_request(one[1], self.body()))
-        elif one:
-            self.answer(lambda: self.decided(lambda body: decide(one[1], body)))
-        elif self.path == "/requests":
+        revised = number_in(r"/requests/([0-9]+)/revision", self.path)
+        decided = number_in(r"/requests/([0-9]+)/decision", self.path)
+        if self.path == "/requests":
             self.answer(lambda: file_request(self.body()))
         elif self.path == "/decisions":
             self.answer(lambda: self.decided(decide_all))
+        elif revised:
+            self.answer(lambda: revise_request(revised, self.body()))
+        elif decided:
+            self.answer(lambda: self.decided(lambda body: decide(decided, body)))
         else:
             self.answer_none()
 
