@@ -225,7 +225,7 @@ sub test_faults
 	}
 
 	# The answer to a decision is lost when it has been committed.
-	my ($port, $proxy) = start_proxy('request-lost', my $file = "$folder/connections of $what");
+	my ($port, $proxy) = start_proxy('faults', my $file = "$folder/connections of $what");
 	my $offset = -s $node->logfile;
 	my ($ok, $out, $err);
 	{

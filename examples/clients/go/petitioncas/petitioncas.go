@@ -2,7 +2,7 @@
 //
 // Assign, Swap, SwapMany and Claim work in a transaction of yours, and repeat nothing. What is lost is a *FateError, after
 // which the transaction is aborted, unless the call was behind a savepoint. Only Decide has a transaction of its own, and
-// runs it again where that is safe. (They do not take a *sql.DB, which would repeat a statement by itself when its
+// runs it again where that is safe. (They do not take a *sql.DB, which may repeat a statement by itself when its
 // connection is lost.)
 //
 // A relation is a name such as "orders" or "shop.orders", as it is spelled in the catalog; a key is any value that
