@@ -192,7 +192,7 @@ $node->safe_psql('postgres', 'DROP TRIGGER suppress ON petition_submissions');
 $node->safe_psql('postgres', q{
 	CREATE RULE nothing AS ON UPDATE TO petition_submissions DO INSTEAD
 		UPDATE orders SET id = id WHERE false
-		RETURNING NULL::uuid, NULL, NULL, NULL::uuid, NULL, NULL::bytea, NULL, NULL, now(), now()});
+		RETURNING NULL::uuid, NULL, NULL::varchar, NULL::uuid, NULL, NULL::bytea, NULL, NULL, now(), now()});
 check_suppressed('rule', 'SELECT', qw(slowly_anew));
 $node->safe_psql('postgres', 'DROP RULE nothing ON petition_submissions');
 
