@@ -1,6 +1,7 @@
 # The examples of the documentation: README.md and the other pages beside it,
-# docs/ and the examples' README.md. Every block of a page is run, in the order
-# in which they stand, and what it prints is compared with the block below it.
+# docs/ and the examples' README.md (those of the clients have 080_clients.pl). Every
+# block of a page is run, in the order in which they stand, and what it prints is
+# compared with the block below it.
 #
 # The tag of a block says what it is:
 #
