@@ -4,6 +4,7 @@
 #   make PG_CONFIG=/path/to/it   build against another server
 #   make install                 install (as somebody who may write there)
 #   make installcheck            regression and isolation tests, on a running server
+#   make dist                    the archive of the last commit, for PGXN
 #
 # The same in another folder:
 #
@@ -67,3 +68,23 @@ installcheck: $(CURDIR)/expected
 $(CURDIR)/expected:
 	$(LN_S) $(abspath $(srcdir))/expected $@
 endif
+
+# The pages link to one another, so they are installed as they stand here, in a
+# folder of their own; PGXS's DOCS would put all extensions' pages into one.
+PAGES = $(wildcard $(srcdir)/docs/*.md)
+pages = $(DESTDIR)$(docdir)/petition_cas
+install: install-pages
+uninstall: uninstall-pages
+.PHONY: install-pages uninstall-pages dist
+install-pages:
+	$(MKDIR_P) '$(pages)/docs'
+	$(INSTALL_DATA) $(srcdir)/README.md $(srcdir)/CHANGELOG.md '$(pages)/'
+	$(INSTALL_DATA) $(PAGES) '$(pages)/docs/'
+uninstall-pages:
+	rm -rf '$(pages)'
+
+# What is committed, less what .gitattributes leaves out.
+dist = petition_cas-$(shell git -C '$(srcdir)' show HEAD:META.json | sed -n 's/^    "version": "\(.*\)",$$/\1/p')
+dist:
+	git -C '$(srcdir)' archive --format=zip --prefix='$(dist)/' --output='$(CURDIR)/$(dist).zip' HEAD
+	@echo '$(dist).zip'

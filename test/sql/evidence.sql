@@ -53,6 +53,7 @@ SELECT outcome FROM try_compare_and_swap(NULL::types, 1, 'new', 'done', seen_has
 UPDATE types SET state = 'done' WHERE id = 2;
 SHOW DateStyle;
 RESET ALL;
+SET petition_cas.actor = 'tester';
 SET search_path = test_evidence, public;
 SELECT bool_and(evidence_hash = hash) AS recorded FROM types_fates JOIN at_first USING (id);
 SELECT * FROM verify_fates('types') WHERE problem !~ '^imprudent';

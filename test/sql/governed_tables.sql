@@ -67,7 +67,7 @@ SET LOCAL ROLE regress_mallory;
 CREATE TABLE nonsense.deep (id int PRIMARY KEY, s text NOT NULL);
 CREATE TABLE nonsense.options (id int PRIMARY KEY, s text NOT NULL);
 CREATE TABLE nonsense.graph (LIKE nonsense.options INCLUDING ALL);
-CREATE TABLE nonsense.json (LIKE nonsense.deep INCLUDING ALL);
+CREATE TABLE nonsense.list (LIKE nonsense.deep INCLUDING ALL);
 CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.options FOR EACH ROW
     EXECUTE FUNCTION public.guard_fate('id', 's', 'a', '{"o": ["x"]}', 'garbage');
 CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.graph FOR EACH ROW
@@ -75,7 +75,7 @@ CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.g
 SELECT format($$CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.deep FOR EACH ROW
     EXECUTE FUNCTION public.guard_fate('id', 's', 'a', %L)$$, repeat('[', 100000)) AS deep \gset
 :deep;
-CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.json FOR EACH ROW
+CREATE TRIGGER petition_cas_guard AFTER INSERT OR UPDATE OR DELETE ON nonsense.list FOR EACH ROW
     EXECUTE FUNCTION public.guard_fate('id', 's', 'a', '[1]');
 RESET ROLE;
 SELECT relation, state_column, lifecycle, options, problems FROM governed_tables() WHERE relation::text ~ 'nonsense' ORDER BY 1;
