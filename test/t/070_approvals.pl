@@ -250,22 +250,33 @@ sub find
 	return (values %{ browser('POST', '/element', { using => 'xpath', value => $xpath }) })[0];
 }
 
+# Does something to what an XPath says; once more if the page has replaced it meanwhile.
+sub act
+{
+	my ($xpath, @actions) = @_;
+
+	for my $try (1 .. 5)
+	{
+		my $element = find($xpath);
+
+		return if eval { browser('POST', "/element/$element/$_->[0]", $_->[1]) for @actions; 1 };
+		die $@ if $@ !~ /stale element reference/ || $try == 5;
+	}
+}
+
 sub click
 {
 	my ($xpath, $times) = @_;
-	my $element = find($xpath);
 
-	browser('POST', "/element/$element/click", {}) for 1 .. $times // 1;
+	act($xpath, ([ 'click', {} ]) x ($times // 1));
 	return;
 }
 
 sub type
 {
 	my ($xpath, $text) = @_;
-	my $element = find($xpath);
 
-	browser('POST', "/element/$element/clear", {});
-	browser('POST', "/element/$element/value", { text => $text });
+	act($xpath, [ 'clear', {} ], [ 'value', { text => $text } ]);
 	return;
 }
 
@@ -312,7 +323,7 @@ sub show_list
 
 	type("//*[\@id='filter']", $filter);
 	click("//button[.='Show']");
-	find("//button[.='Approve all $count']");
+	find("//h2[\@data-filter='$filter'][starts-with(., '$count ')]");
 	type("//*[\@id='reason-all']", $reason);
 	return;
 }
