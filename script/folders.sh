@@ -45,7 +45,10 @@ checkout_files() {
 
 # Lets go of what enter has mounted.
 leave() {
-    umount -q "$1/dev/shm" "$1/proc" || true
+    local mounted
+    for mounted in "$1/dev/shm" "$1/proc"; do
+        ! mountpoint -q "$mounted" || umount "$mounted"
+    done
 }
 
 # Runs a command in a folder. A server needs /dev/shm, and the scripts look at
