@@ -704,7 +704,6 @@ put_rows(const Governed *governed, const RecordKind *kind, Relation record, Oid 
 	for (int i = 0; i < nrows; i++)
 	{
 		rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(record), &TTSOpsVirtual);
-		memcpy(&rows[i]->tts_values[key_columns], row->columns, kind->ncolumns * sizeof(Datum));
 		for (int column = 0; column < key_columns + kind->ncolumns; column++)
 			rows[i]->tts_isnull[column] = row->nulls[column] == 'n';
 	}
@@ -718,6 +717,8 @@ put_rows(const Governed *governed, const RecordKind *kind, Relation record, Oid 
 			ExecClearTuple(rows[i]);
 			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
 				   key_columns * sizeof(Datum));
+			/* what was stored from this slot before is freed when it is cleared */
+			memcpy(&rows[i]->tts_values[key_columns], row->columns, kind->ncolumns * sizeof(Datum));
 			if (fates->hashes != NULL && kind == &ledger_kind)
 				rows[i]->tts_values[key_columns + LEDGER_EVIDENCE_HASH] = fates->hashes[first + i];
 			ExecStoreVirtualTuple(rows[i]);
