@@ -68,8 +68,7 @@ SELECT forget_actor('orders', 'clerk 1', 'x', 'state');
 SELECT line, count(*) FROM log GROUP BY line ORDER BY line;
 DROP TRIGGER meddle ON orders_history;
 TRUNCATE log;
--- The same from a CHECK, which runs within the statement itself. (On the very row that is
--- being updated, a server with assertions fails by itself.)
+-- The same from a CHECK, which runs within the statement itself, on other rows.
 CREATE FUNCTION check_row(by text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO forget.log SELECT t FROM public.told('UPDATE forget.orders_history SET moved_by = ''y'' WHERE moved_by <> ''x''') t;
