@@ -696,7 +696,6 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		wanted.key_columns = guards != NIL ? ((GuardTrigger *) linitial(guards))->key_columns :
 			default_key(relation);
 	check_other_guards(relation, &wanted, guards);
-	check_names_free(relation, wanted.name);
 	foreach(cell, options->initial_states)
 	{
 		if (lifecycle_find_name(lifecycle, lfirst(cell)) == NO_STATE)
@@ -706,6 +705,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		hold_column_type(relation, lfirst(cell));
 	hold_column_type(relation, state_column);
 	refuse_problems(table_problems(relation, &wanted), relation);
+	check_names_free(relation, wanted.name);
 	check_no_events(relation);
 
 	wanted.ledger = choose_ledger(relation, &wanted, own_function(schema, "guard_fate"), &exists,
