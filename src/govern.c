@@ -702,7 +702,6 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		wanted.key_columns = guards != NIL ? ((GuardTrigger *) linitial(guards))->key_columns :
 			default_key(relation);
 	check_other_guards(relation, &wanted, guards);
-	check_names_free(relation, wanted.name);
 	foreach(cell, options->initial_states)
 	{
 		if (lifecycle_find_name(lifecycle, lfirst(cell)) == NO_STATE)
@@ -715,6 +714,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 		hold_column_type(relation, lfirst(cell));
 	wanted.options = write_options(options);
 	refuse_problems(table_problems(relation, &wanted), relation);
+	check_names_free(relation, wanted.name);
 	check_no_events(relation);
 
 	if (strcmp(wanted.name, GUARD_TRIGGER) == 0)

@@ -2,7 +2,8 @@
 # row as its ledger says. Each way is tried on a fresh table, by each role that
 # might try it, over a connection of its own. It is refused, with the SQLSTATE
 # that is noted here, and has changed nothing; or it goes through and has done
-# no harm; or it is a limit, and what it leaves behind is noted here too.
+# no harm; or it is a limit, and what it leaves behind is noted here too. All that
+# once more on a table of the second kind: see SecondKind.pm.
 #
 # The outcomes are written as a table, which docs/ways-around.md has to equal:
 #
@@ -12,8 +13,10 @@ use strict;
 use warnings;
 
 use FindBin;
+use lib $FindBin::Bin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use SecondKind;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('ways');
@@ -88,7 +91,7 @@ my $with_history = $fixture =~ s/'\)/', history => true)/r;
 
 my $rows = q{SELECT string_agg(format('%s %s/%s', coalesce(t.id, f.id), coalesce(t.state::text, '-'), coalesce(f.fate, '-')),
 	', ' ORDER BY coalesce(t.id, f.id)) FROM t FULL JOIN t_fates f ON f.id = t.id};
-my $problems = q{SELECT string_agg(concat_ws(': ', key, problem), '; ' ORDER BY key, problem) FROM verify_fates('t') WHERE problem NOT LIKE 'imprudent:%'};
+my $problems = q{SELECT string_agg(DISTINCT concat_ws(': ', key, problem), '; ' ORDER BY concat_ws(': ', key, problem)) FROM verify_fates('t') WHERE problem NOT LIKE 'imprudent:%'};
 
 my @table;
 
@@ -98,7 +101,6 @@ sub set_up
 	my ($way) = @_;
 	my $before = $way->{before} // '';
 	my $super = $way->{before_super} // '';
-	my $start = $way->{fixture} // $fixture;
 
 	$node->safe_psql('postgres', qq{
 		SET petition_cas.allow_unguard = on;
@@ -109,7 +111,7 @@ sub set_up
 		GRANT USAGE ON SCHEMA w TO wes, sam;
 		GRANT CREATE ON SCHEMA w TO sam, ann_too;
 		SET SESSION AUTHORIZATION ann;
-		$start
+		$way->{fixture}
 		$before;
 		RESET SESSION AUTHORIZATION;
 		$super});
@@ -139,25 +141,35 @@ sub ask
 	return $code == 0 && $error eq '' ? $out : $error;
 }
 
-# Tries a way as each of its roles and notes the outcome.
-sub try_way
+# Tries a way as each of its roles on a table of one kind.
+sub try_kind
 {
-	my ($group, $name, $roles, $expected, $sql, %way) = @_;
-	my $left = $way{left} // $fixture_left;
-	my $told = $expected eq 'ok' ? '' : "`$expected` $condition{$expected}";
+	my ($title, $roles, $expected, %way) = @_;
 
-	$way{sql} = $sql;
 	for my $role (@$roles)
 	{
 		my $as = $role eq $root ? 'superuser' : $role;
 
 		set_up(\%way);
-		is(attack(\%way, $role), $expected, "$group: $name, as $as: outcome");
+		is(attack(\%way, $role), $expected, "$title, as $as: outcome");
 		ask($way{after}) if $way{after};
-		is(ask($way{rows} // $rows), $left, "$group: $name, as $as: rows and ledger");
-		is(ask($problems), $way{problems} // '', "$group: $name, as $as: verify_fates")
+		my ($left, $found) = split /^verified\n/m, ask("$way{rows};\n" . ($way{no_verify} ? '' : "\\echo verified\n$problems"));
+		is($left =~ s/\n\z//r, $way{left}, "$title, as $as: rows and ledger");
+		is($found // '', $way{problems}, "$title, as $as: verify_fates")
 		  unless $way{no_verify};
 	}
+	return;
+}
+
+# Tries a way on a table of each kind and notes the outcome, which is the same.
+sub try_way
+{
+	my ($group, $name, $roles, $expected, $sql, %more) = @_;
+	my %way = (fixture => $fixture, rows => $rows, left => $fixture_left, problems => '', %more, sql => $sql);
+	my $told = $expected eq 'ok' ? '' : "`$expected` $condition{$expected}";
+
+	try_kind("$group: $name", $roles, $expected, %way);
+	try_kind("$group: $name, second kind", $roles, $expected, of_second_kind(%way));
 	$told .= ($told ? '; ' : '') . $way{note} if $way{note};
 	push @table, [ $group, $name, $who{"@$roles"} // "@$roles", $told ];
 	return;
@@ -421,7 +433,8 @@ refused '`ATTACH PARTITION` to another table', \@owner, 'PF006', 'ALTER TABLE ot
   before => 'CREATE TABLE other (LIKE t) PARTITION BY LIST (id)';
 refused '`govern` an inheritance child', \@owner, '42809', q{SELECT govern('child', '{"open": ["won", "lost"]}')},
   before => 'CREATE TABLE other (id int PRIMARY KEY, state text); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (other)';
-refused 'a rule that makes the table a view', \@owner, '55000', q{CREATE RULE "_RETURN" AS ON SELECT TO t DO INSTEAD SELECT 1 AS id, 'lost'::text AS state, ''::text AS note}
+refused 'a rule that makes the table a view', \@owner, '55000', q{CREATE RULE "_RETURN" AS ON SELECT TO t DO INSTEAD SELECT 1 AS id, 'lost'::text AS state, ''::text AS note},
+  second => { sql => q{CREATE RULE "_RETURN" AS ON SELECT TO t DO INSTEAD SELECT 1 AS id, 3 AS state, ''::text AS note, 7 AS tenant, ''::text AS paid} }
   if $node->pg_version < 16;
 refused 'typed table: `ALTER TYPE ... ALTER ATTRIBUTE`', \@owner, 'PF006', 'ALTER TYPE row_type ALTER ATTRIBUTE state TYPE varchar CASCADE', fixture => $typed;
 refused 'typed table: `RENAME ATTRIBUTE`', \@owner, 'PF006', 'ALTER TYPE row_type RENAME ATTRIBUTE state TO status CASCADE', fixture => $typed;
@@ -553,7 +566,7 @@ refused '`TRUNCATE`', \@owner, 'PF006', 'TRUNCATE t_fates';
 refused '`TRUNCATE` with another table than its own', \@owner, 'PF006', 'CREATE TABLE empty (id int); TRUNCATE t_fates, empty';
 refused '`TRUNCATE` after the rows without a fate were deleted', \@owner, 'PF006', 'DELETE FROM t WHERE id > 1; TRUNCATE t_fates', left => '1 won/won';
 limit '`TRUNCATE` of the table and its ledgers in one command', \@owner, 'begins anew: nothing is left of what was', 'TRUNCATE t, t_fates', left => '';
-refused '`TRUNCATE` of both, with the right to', [ 'wes' ], 'PF006', 'TRUNCATE t, t_fates', before => 'GRANT TRUNCATE ON t_fates TO wes';
+refused '`TRUNCATE` of both, with the right to', [ 'wes' ], 'PF006', 'TRUNCATE t, t_fates', before => 'GRANT TRUNCATE ON t_fates TO wes', second => { before => 'GRANT TRUNCATE ON t_fates, t_state_fates TO wes' };
 refused '`MERGE` that deletes', \@owner, 'PF006', 'MERGE INTO t_fates f USING t ON t.id = f.id WHEN MATCHED THEN DELETE';
 refused 'an upsert', \@owner, 'PF006', q{INSERT INTO t_fates VALUES (1, null, 'lost', now(), 'ann', '3') ON CONFLICT (id) DO UPDATE SET fate = 'lost'};
 refused 'a second row for a key', \@owner, '23505', q{INSERT INTO t_fates VALUES (1, null, 'lost', now(), 'ann', '3')};
@@ -597,7 +610,8 @@ refused 'an inheritance child', \@owner, 'PF006', 'CREATE TABLE child () INHERIT
 refused '`ATTACH PARTITION` to another table', \@owner, 'PF006', 'ALTER TABLE other ATTACH PARTITION t_fates DEFAULT',
   before => 'CREATE TABLE other (LIKE t_fates) PARTITION BY LIST (assigned_by)';
 refused 'make it a typed table', \@owner, 'PF006', 'ALTER TABLE t_fates OF ledger_type',
-  before => 'CREATE TYPE ledger_type AS (id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8, reason text, request_id text, evidence_hash text)';
+  before => 'CREATE TYPE ledger_type AS (id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8, reason text, request_id text, evidence_hash text)',
+  second => { before => 'CREATE TYPE ledger_type AS (tenant int, id int, from_state text, fate text, assigned_at timestamptz, assigned_by text, transaction_id xid8, reason text, request_id text, evidence_hash text)' };
 refused '`govern` the ledger', \@owner, '42809', q{SELECT govern('t_fates', '{"open": ["won", "lost"]}', state_column => 'fate')};
 refused 'a table of a stranger in the place of the ledger, before `govern`', \@owner, '55000', q{SELECT govern('u', '{"open": ["won", "lost"]}')},
   before => 'CREATE TABLE u (id int PRIMARY KEY, state text)',
@@ -763,7 +777,7 @@ my @calls = (
 	[ 'backfill_fates', q{SELECT backfill_fates('t')}, q{SELECT ungovern('t'); DELETE FROM t_fates; INSERT INTO t VALUES (8, 'won'); SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}');} ],
 	[ 'extend_lifecycle', q{SELECT extend_lifecycle('t', '{"open": ["void"]}')}, '' ],
 	[ 'ungovern', q{SELECT ungovern('t'); SELECT govern('t', '{"draft": ["open"], "open": ["won", "lost"]}')}, '' ]);
-my $caught = q{SELECT (SELECT count(*) FROM caught), (SELECT count(*) FROM t FULL JOIN t_fates f ON t.id = f.id WHERE t.state IN ('won', 'lost') AND f.fate IS DISTINCT FROM t.state)};
+my $caught = q{SELECT (SELECT count(*) FROM caught), (SELECT count(*) FROM t FULL JOIN t_fates f ON t.id = f.id WHERE t.state IN ('won', 'lost') AND f.fate IS DISTINCT FROM t.state::text)};
 for my $call (@calls)
 {
 	my ($name, $sql) = @$call;
@@ -1139,7 +1153,8 @@ if ($node->pg_version >= 18)
 	  fixture => $partitioned, before => q{CREATE TABLE other (id int PRIMARY KEY, state text GENERATED ALWAYS AS ('lost') VIRTUAL, note text)};
 	harmless 'virtual columns of table and ledger', \@owner, 'row and ledger agree, and the caller gets the column',
 	  q{ALTER TABLE t ADD v text GENERATED ALWAYS AS (upper(state)) VIRTUAL; ALTER TABLE t_fates ADD v text GENERATED ALWAYS AS (upper(fate)) VIRTUAL; SELECT 1 / (v = 'LOST')::int FROM compare_and_swap(null::t, '2', 'open', 'lost')},
-	  left => '1 won/won, 2 lost/lost, 3 draft/-';
+	  left => '1 won/won, 2 lost/lost, 3 draft/-',
+	  second => { sql => q{ALTER TABLE t ADD v int GENERATED ALWAYS AS (state + 10) VIRTUAL; ALTER TABLE t_state_fates ADD v text GENERATED ALWAYS AS (upper(fate)) VIRTUAL; SELECT 1 / (v = 13)::int FROM compare_and_swap(null::t, '[7, 2]', '1', '3', state_column => 'state')} };
 
 	refused '`UPDATE ... RETURNING old, new`', \@all, 'PF002', q{UPDATE t SET state = 'lost' WHERE id = 1 RETURNING old.state, new.state};
 	refused '`DELETE ... RETURNING old`', \@all, 'PF006', 'DELETE FROM t WHERE id = 1 RETURNING old.*';
@@ -1160,7 +1175,9 @@ wholly. What limits mean is told in [guarantees.md](guarantees.md#what-is-outsid
 
 This page is written by `test/t/010_ways_around.pl`, which tries each of them on
 a fresh table and compares rows and ledger afterwards, if `WAYS_AROUND` in its
-environment names the file.
+environment names the file. Each is tried on tables of two kinds, with the same
+outcome: one with a key of one column and states of text, and one with a key of two
+columns, states that are integers, and two lifecycles, of which the second is attacked.
 
 The owner is the table's. A writer has all rights on its rows and may put
 triggers on it; anybody is writer, owner and superuser, each for himself. A
