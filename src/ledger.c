@@ -717,7 +717,8 @@ put_rows(const Governed *governed, const RecordKind *kind, Relation record, Oid 
 			ExecClearTuple(rows[i]);
 			memcpy(rows[i]->tts_values, &fates->keys[(first + i) * key_columns],
 				   key_columns * sizeof(Datum));
-			/* what was stored from this slot before is freed when it is cleared */
+
+			/* what was stored from the slot before was freed with it */
 			memcpy(&rows[i]->tts_values[key_columns], row->columns, kind->ncolumns * sizeof(Datum));
 			if (fates->hashes != NULL && kind == &ledger_kind)
 				rows[i]->tts_values[key_columns + LEDGER_EVIDENCE_HASH] = fates->hashes[first + i];

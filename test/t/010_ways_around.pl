@@ -500,7 +500,8 @@ refused '`DELETE`', \@owner, 'PF006', 'DELETE FROM t_history', @history;
 refused '`TRUNCATE`', \@owner, 'PF006', 'TRUNCATE t_history', @history;
 refused '`TRUNCATE` with the ledger', \@owner, 'PF006', 'TRUNCATE t_history, t_fates', @history;
 refused '`TRUNCATE` with the table, while there are fates', \@owner, 'PF006', 'TRUNCATE t, t_history', @history;
-refused '`TRUNCATE` of all three, with the right to', ['wes'], 'PF006', 'TRUNCATE t, t_fates, t_history', @history, before => 'GRANT TRUNCATE ON t_fates, t_history TO wes';
+refused '`TRUNCATE` of all three, with the right to', ['wes'], 'PF006', 'TRUNCATE t, t_fates, t_history', @history, before => 'GRANT TRUNCATE ON t_fates, t_history TO wes',
+  second => { before => 'GRANT TRUNCATE ON t_fates, t_state_fates, t_state_history TO wes' };
 limit '`TRUNCATE` of all three in one command', \@owner, 'begins anew: nothing is left of what was', 'TRUNCATE t, t_fates, t_history', @history, left => '';
 harmless '`TRUNCATE` of table and ledger', \@owner, 'the history keeps what it holds', 'TRUNCATE t, t_fates', @history;
 refused '`MERGE` that deletes', \@owner, 'PF006', 'MERGE INTO t_history h USING t ON t.id = h.id WHEN MATCHED THEN DELETE', @history;

@@ -45,6 +45,7 @@ sub translate_names
 
 	$sql =~ s/\bt_fates\b/t_state_fates/g;
 	$sql =~ s/\bt_fates_(?=\w)/t_state_fates_/g;
+	$sql =~ s/\bt_history\b/t_state_history/g;
 	$sql =~ s/(?:DROP TABLE|TRUNCATE) t, t_state_fates/$&, t_fates/;
 	$sql =~ s/\bpetition_cas_guard\b/petition_cas_guard_state/g;
 	$sql =~ s/\b(ungovern|lifecycle|lifecycle_diagram)\(('[\w.]+')\)/$1($2, 'state')/g;
@@ -63,7 +64,7 @@ sub translate_keys
 	$sql =~ s/(compare_and_swap\(null::(?:\w\.)?t, )(k|\$1)/$1concat('[7, ', $2, ']')/g;
 	$sql =~ s/\b(PRIMARY KEY|UNIQUE|CONFLICT) \(id\)/$1 (tenant, id)/g;
 	$sql =~ s/(UNIQUE INDEX (?:\w+ )?ON \S+) \(id\)/$1 (tenant, id)/g;
-	$sql =~ s/(t_state_fates VALUES \()(?=\d)/${1}7, /g;
+	$sql =~ s/(t_state_(?:fates|history) VALUES \()(?=\d)/${1}7, /g;
 	# a stranger's table of types of its own keeps its one column
 	$sql =~ s/guard_fate\('id'/guard_fate('tenant, id'/g unless $sql =~ /bait \(id w\./;
 	return $sql;
@@ -111,6 +112,7 @@ sub of_second_kind
 	for ($way{problems})
 	{
 		s/\bt_fates\b/t_state_fates/g;
+		s/\bt_history\b/t_state_history/g;
 		s/\bpetition_cas_guard"( of relation "(\w+)" is disabled); (?=trigger "petition_cas_truncate")/petition_cas_guard"$1; trigger "petition_cas_guard_state"$1; /
 		  or s/\bpetition_cas_guard\b/petition_cas_guard_state/;
 		s/"($state)"/"$number{$1}"/g if $integers;
