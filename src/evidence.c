@@ -125,7 +125,7 @@ typedef struct Hashing
 {
 	pg_cryptohash_ctx *sha256;	/* once it is longer, else NULL */
 	int			length;			/* of the text */
-	char text[	KEPT_TEXT];
+	char		bytes[KEPT_TEXT];
 } Hashing;
 
 /*
@@ -146,7 +146,7 @@ begin_sha256(Hashing *hashing)
 {
 	hashing->sha256 = pg_cryptohash_create(PG_SHA256);
 	check_hashing(hashing, pg_cryptohash_init(hashing->sha256));
-	check_hashing(hashing, pg_cryptohash_update(hashing->sha256, (const uint8 *) hashing->text,
+	check_hashing(hashing, pg_cryptohash_update(hashing->sha256, (const uint8 *) hashing->bytes,
 												hashing->length));
 }
 
@@ -158,7 +158,7 @@ hash_text(Hashing *hashing, const char *text, Size length)
 {
 	if (hashing->sha256 == NULL && length <= KEPT_TEXT - hashing->length)
 	{
-		memcpy(hashing->text +hashing->length, text, length);
+		memcpy(hashing->bytes + hashing->length, text, length);
 		hashing->length += length;
 		return;
 	}
@@ -181,7 +181,7 @@ end_hashing(Hashing *hashing)
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 
 	if (is_short && kept_length >= 0 && hashing->length == kept_length &&
-		memcmp(hashing->text, kept, kept_length) == 0)
+		memcmp(hashing->bytes, kept, kept_length) == 0)
 		return pstrdup(hash);
 	if (is_short)
 		begin_sha256(hashing);
@@ -191,7 +191,7 @@ end_hashing(Hashing *hashing)
 	hex_encode((char *) digest, sizeof(digest), hash);
 	if (is_short)
 	{
-		memcpy(kept, hashing->text, hashing->length);
+		memcpy(kept, hashing->bytes, hashing->length);
 		kept_length = hashing->length;
 	}
 	return pstrdup(hash);
@@ -317,8 +317,7 @@ is_same_evidence(const Evidence *evidence, TupleTableSlot *a, TupleTableSlot *b)
 void
 check_seen_hash(const char *hash)
 {
-	if (strlen(hash) != EVIDENCE_HASH_LENGTH ||
-		strspn(hash, "0123456789abcdef") != EVIDENCE_HASH_LENGTH)
+	if (!is_sha256(hash))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("seen_hash is no SHA-256 in lower-case hexadecimal"),

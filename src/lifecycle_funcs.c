@@ -207,15 +207,21 @@ Datum
 row_key(PG_FUNCTION_ARGS)
 {
 	Relation	relation = open_subject(fcinfo, AccessShareLock);
-	List	   *guards = read_guards(relation);
+	Oid			guard = only_guard(relation);
 	Datum		values[MAX_KEY_COLUMNS] = {0};
 	Governed   *governed;
 	HeapTupleHeader row;
 
-	if (guards == NIL)
-		report_not_governed(relation);
 	/* all lifecycles have the same key */
-	governed = get_governed_by(relation, ((GuardTrigger *) linitial(guards))->oid);
+	if (!OidIsValid(guard))
+	{
+		List	   *guards = read_guards(relation);
+
+		if (guards == NIL)
+			report_not_governed(relation);
+		guard = ((GuardTrigger *) linitial(guards))->oid;
+	}
+	governed = get_governed_by(relation, guard);
 	check_readable(governed, relation);
 	relation_close(relation, NoLock);
 	if (PG_ARGISNULL(0))

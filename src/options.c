@@ -155,11 +155,11 @@ read_options(const char *text, Options *options)
  * write_options has not written, or NULL.
  */
 List *
-evidence_columns(const char *text)
+evidence_columns(const char *json)
 {
 	Options		options;
 
-	return text !=NULL && read_options(text, &options) ? options.evidence : NIL;
+	return json != NULL && read_options(json, &options) ? options.evidence : NIL;
 }
 
 /*
@@ -167,10 +167,10 @@ evidence_columns(const char *text)
  * text; NULL if they say none, or are not options.
  */
 char *
-history_option(const char *text)
+history_option(const char *json)
 {
 	Options		options;
 
-	return text !=NULL && strcmp(text, "{}") != 0 && read_options(text, &options) ?
-				options.history : NULL;
+	return json != NULL && strcmp(json, "{}") != 0 && read_options(json, &options) ?
+		options.history : NULL;
 }

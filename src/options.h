@@ -26,7 +26,7 @@ typedef struct Options
 
 extern char *write_options(const Options *options);
 extern bool read_options(const char *text, Options *options);
-extern List *evidence_columns(const char *text);
-extern char *history_option(const char *text);
+extern List *evidence_columns(const char *json);
+extern char *history_option(const char *json);
 
 #endif							/* PETITION_CAS_OPTIONS_H */

@@ -27,6 +27,7 @@
 #include "filter.h"
 #include "idset.h"
 #include "query.h"
+#include "text_form.h"
 
 /* What became of a roster since it was seen. */
 typedef struct Comparison
@@ -236,8 +237,7 @@ check_hash_form(const char *hash)
 	StringInfoData detail;
 	char	   *shown;
 
-	if (strlen(hash) == ROSTER_HASH_LENGTH &&
-		strspn(hash, "0123456789abcdef") == ROSTER_HASH_LENGTH)
+	if (is_sha256(hash))
 		return;
 
 	shown = pnstrdup(hash, pg_mbcliplen(hash, strlen(hash), 2 * ROSTER_HASH_LENGTH));

@@ -906,28 +906,32 @@ make_swap(Swap *swap)
 }
 
 /*
+ * May the caller read the columns of the evidence, and ask for their hash?
+ */
+static bool
+may_read_evidence(const Swap *swap)
+{
+	const Evidence *evidence = &swap->governed->evidence;
+
+	for (int i = 0; i < evidence->ncolumns; i++)
+	{
+		if (!may_select_column(RelationGetRelid(swap->relation), evidence->columns[i].name))
+			return false;
+	}
+	return may_hash_evidence(swap->governed->functions_schema);
+}
+
+/*
  * Adds to a refusal the hash of the row's evidence as it is now, if there is a row, and
- * the caller may read the columns and ask for their hash.
+ * the caller may read it.  It is read already if he has given the one that he has seen.
  */
 static void
 add_evidence(Swap *swap, Refusal *refusal)
 {
-	const Evidence *evidence = &swap->governed->evidence;
-	Oid			relid = RelationGetRelid(swap->relation);
-
-	if (evidence->ncolumns == 0 || !swap->current.exists)
+	if (swap->governed->evidence.ncolumns == 0 || !swap->current.exists)
 		return;
-	for (int i = 0; swap->seen_hash == NULL && i < evidence->ncolumns; i++)
-	{
-		if (!may_select_column(relid, evidence->columns[i].name))
-			return;
-	}
-	if (swap->seen_hash == NULL)
-	{
-		if (!may_hash_evidence(swap->governed->functions_schema))
-			return;
+	if (swap->seen_hash == NULL && may_read_evidence(swap))
 		read_current_state(swap, true);
-	}
 	refusal->evidence_hash = swap->current.evidence;
 }
 

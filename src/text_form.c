@@ -21,6 +21,7 @@
 
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
+#include "common/sha2.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -192,4 +193,14 @@ text_form_end(int level)
 {
 	if (level != 0)
 		AtEOXact_GUC(true, level);
+}
+
+/*
+ * Returns whether a text is a SHA-256 in lower-case hexadecimal.
+ */
+bool
+is_sha256(const char *text)
+{
+	return strlen(text) == 2 * PG_SHA256_DIGEST_LENGTH &&
+		strspn(text, "0123456789abcdef") == 2 * PG_SHA256_DIGEST_LENGTH;
 }

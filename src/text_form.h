@@ -17,6 +17,7 @@ extern Oid	text_form_type(Oid type, int32 *typmod);
 #define ROSTER_DOMAIN_HINT \
 	"Use a view as source that has the columns of the value one by one, or selects by them. On a field of any type, field:* selects the rows that have a value."
 
+extern bool is_sha256(const char *text);
 extern void check_nested_domains(Oid type, const char *hint);
 extern int	text_form_begin(Oid type);
 extern void text_form_end(int level);
