@@ -71,7 +71,6 @@ write_history(Governed *governed, Relation relation, Oid history, const Fates *m
 	LedgerRow	row;
 
 	fill_row(&row, governed->key.ncolumns, moves);
-	fill_row_keys(&row, &governed->key, moves);
 	row.columns[HISTORY_MOVED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 	SPI_connect();
 	error = execute_recording(governed, &history_kind,

@@ -109,8 +109,8 @@ text_array(const Datum *texts, int count)
 }
 
 /*
- * Fills in the row that is written for fates, except for the key.  The evidence of
- * several is an array.
+ * Fills in the row that is written for fates, except for what differs from one of them to
+ * the next.
  */
 void
 fill_row(LedgerRow *row, int key_columns, const Fates *fates)
@@ -133,20 +133,24 @@ fill_row(LedgerRow *row, int key_columns, const Fates *fates)
 	set_column_to_setting(row, LEDGER_REQUEST_ID, "petition_cas.request_id",
 						  petition_cas_request_id, REQUEST_ID_LIMIT);
 	if (fates->hashes != NULL)
-		set_column(row, LEDGER_EVIDENCE_HASH, fates->count == 1 ? fates->hashes[0] :
-				   text_array(fates->hashes, fates->count));
+		set_column(row, LEDGER_EVIDENCE_HASH, fates->hashes[0]);
 }
 
 /*
- * Fills in the key of that row; of several fates, arrays of their keys.
+ * Fills in the rest of that row, as a statement wants it: of one fate the key, of several
+ * arrays of their keys and of their evidence.
  */
-void
+static void
 fill_row_keys(LedgerRow *row, const Key *key, const Fates *fates)
 {
 	if (fates->count == 1)
+	{
 		memcpy(row->values, fates->keys, key->ncolumns * sizeof(Datum));
-	else
-		key_arrays(key, fates->keys, fates->count, row->values);
+		return;
+	}
+	key_arrays(key, fates->keys, fates->count, row->values);
+	if (fates->hashes != NULL)
+		set_column(row, LEDGER_EVIDENCE_HASH, text_array(fates->hashes, fates->count));
 }
 
 /*
@@ -467,6 +471,7 @@ check_recorded(Governed *governed, Relation relation, Oid ledger, const Fates *f
 
 	if (governed->judged && !governed->before_trigger)
 		return;
+	fill_row_keys(row, &governed->key, fates);
 	hashes = sorted_hashes(governed, fates);
 	latest = RegisterSnapshot(GetLatestSnapshot());
 	found = governed_execute(governed, fates->count == 1 ? &select_row : &select_rows, ledger,
@@ -759,6 +764,7 @@ insert_rows_of(Governed *governed, const RecordKind *kind, const StatementForm *
 		if (done)
 			return fates->count;
 	}
+	fill_row_keys(row, &governed->key, fates);
 	return governed_execute(governed, form, record_oid, row->values, row->nulls, InvalidSnapshot);
 }
 
@@ -869,7 +875,6 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 		NULL, NULL
 	};
 	fill_row(&row, governed->key.ncolumns, fates);
-	fill_row_keys(&row, &governed->key, fates);
 
 	count_fate(governed);
 	SPI_connect();

@@ -72,7 +72,6 @@ extern void count_fates(const Governed *governed);
 extern uint64 counted_fates(const Governed *governed);
 extern void count_fate(const Governed *governed);
 extern void fill_row(LedgerRow *row, int key_columns, const Fates *fates);
-extern void fill_row_keys(LedgerRow *row, const Key *key, const Fates *fates);
 extern ErrorData *execute_recording(Governed *governed, const RecordKind *kind,
 									const StatementForm *form, Oid record, LedgerRow *row,
 									const Fates *fates, uint64 *inserted);
