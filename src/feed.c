@@ -54,7 +54,8 @@ typedef struct Position
 
 /*
  * Reads a token; raises 22023 for one that fates_since has not returned, or which is of
- * another cluster.
+ * another cluster or of a transaction that a primary has not had.  A standby may be
+ * behind the server that the token is from.
  */
 static Position
 parse_token(const char *token)
@@ -65,7 +66,8 @@ parse_token(const char *token)
 
 	if (strspn(token, "0123456789/") != strlen(token) ||
 		sscanf(token, UINT64_FORMAT "/" UINT64_FORMAT "/" UINT64_FORMAT "%n", &cluster,
-			   &position.transaction, &position.read, &length) != 3 || token[length] != '\0')
+			   &position.transaction, &position.read, &length) != 3 || token[length] != '\0' ||
+		position.read > PG_INT64_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid token: \"%s\"", token),
@@ -77,6 +79,12 @@ parse_token(const char *token)
 				 errdetail("The system identifier of this cluster is " UINT64_FORMAT ".",
 						   GetSystemIdentifier()),
 				 errhint("Transaction ids are those of a cluster. After pg_upgrade, which keeps them, put this cluster's identifier into the token; after a restore of a dump, docs/operations.md tells how to go on.")));
+	if (!RecoveryInProgress() &&
+		position.transaction >= U64FromFullTransactionId(ReadNextFullTransactionId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("token \"%s\" is of a transaction that this cluster has not had", token),
+				 errhint("After a recovery to an earlier time, or a failover that lost commits, fates that you have dealt with are gone; docs/operations.md tells how to go on.")));
 	return position;
 }
 

@@ -37,6 +37,8 @@ SELECT key FROM fates_since('orders', :'token', state_column => 'state');
 SELECT token, told(format($$SELECT fates_since('orders', %L, state_column => 'state')$$, token))
 FROM unnest(ARRAY['', 'x', '1/2', '1/2/3/4', '1/2/3 ', '-1/2/3', '99999999999999999999999/1/1x', '1/x/3']) token;
 SELECT split_part(regexp_replace(told($$SELECT fates_since('orders', '1/2/3', state_column => 'state')$$), '\d{10,}', 'ID'), E'\n', 1);
+SELECT place, regexp_replace(told(format($$SELECT fates_since('orders', %L, state_column => 'state')$$, split_part(:'token', '/', 1) || '/' || place)), '"\d+/', '"...')
+FROM unnest(ARRAY['3/18446744073709551615', '18446744073709551615/0', '99999999999999999999999/1']) place;
 SELECT told($$SELECT fates_since('orders', at_most => -1, state_column => 'state')$$);
 SELECT told($$SELECT fates_since('orders')$$);
 SELECT told($$SELECT fates_since(NULL)$$);

@@ -120,6 +120,22 @@ $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', $feed), $node->safe_psql('postgres', $feed), 'a standby has the same feed');
+
+# A token that is ahead of a standby waits there. Once it is promoted without the commits
+# that the token is of, it tells so, instead of passing over the fates that come in their
+# place; and the last token of the feed goes on.
 $standby->stop;
-$node->stop;
+$node->safe_psql('postgres', "INSERT INTO orders VALUES (0); UPDATE orders SET state = 'lost' WHERE id = 0");
+my $last = 'SELECT next_token FROM fates_since(\'orders\') WITH ORDINALITY ORDER BY ordinality DESC LIMIT 1';
+my $token = $node->safe_psql('postgres', $last);
+$node->stop('immediate');
+$standby->start;
+is($standby->safe_psql('postgres', "SELECT count(*) FROM fates_since('orders', '$token')"), 0, 'a token that is ahead of a standby waits');
+$standby->promote;
+my ($code, undef, $errors) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT fates_since('orders', '$token')");
+like($errors, qr/22023: token "$token" is of a transaction that this cluster has not had/, 'a token of lost commits is refused');
+$token = $standby->safe_psql('postgres', $last);
+$standby->safe_psql('postgres', "INSERT INTO orders VALUES (0); UPDATE orders SET state = 'sent' WHERE id = 0");
+is($standby->safe_psql('postgres', "SELECT key, fate FROM fates_since('orders', '$token')"), '0|sent', 'the last token that stands goes on');
+$standby->stop;
 done_testing();
