@@ -230,7 +230,8 @@ hash_of_values(const Evidence *evidence, const Datum *values, const bool *nulls)
 			form = OutputFunctionCall(&column->output, values[i]);
 			utf8 = pg_server_to_any(form, strlen(form), PG_UTF8);
 			utf8_length = strlen(utf8);
-			hash_text(hashing, length, pg_lltoa(utf8_length, length));
+			pg_lltoa(utf8_length, length);
+			hash_text(hashing, length, strlen(length));
 			hash_text(hashing, "\n", 1);
 			hash_text(hashing, utf8, utf8_length);
 			hash_text(hashing, "\n", 1);

@@ -243,9 +243,9 @@ check_fires_alone(Relation record, Oid ours)
 bool
 only_rewrites_actor(const TriggerData *call)
 {
-	bool		is_ours = rewritten == RelationGetRelid(call->tg_relation) &&
-	trigger_depth() == rewritten_depth;
-	bool		is_replicated = IsLogicalWorker() && trigger_depth() == 1;
+	int			depth = trigger_depth();
+	bool		is_ours = rewritten_depth == depth && rewritten == RelationGetRelid(call->tg_relation);
+	bool		is_replicated = IsLogicalWorker() && depth == 1;
 	TupleDesc	desc = RelationGetDescr(call->tg_relation);
 	int			column;
 
