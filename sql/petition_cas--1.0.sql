@@ -147,6 +147,15 @@ CREATE FUNCTION petition_cas_version() RETURNS text
 COMMENT ON FUNCTION petition_cas_version() IS
 'The version of the library that is loaded.';
 
+CREATE FUNCTION petition_cas_counters(
+    OUT database name, OUT since timestamptz, OUT assigned bigint, OUT not_found bigint, OUT already_fated bigint,
+    OUT concurrent_modification bigint, OUT evidence_changed bigint, OUT invalid_transition bigint,
+    OUT roster_changed bigint) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+
+COMMENT ON FUNCTION petition_cas_counters() IS
+'What the functions that swap have told their callers, row by row, and how many claims were refused, in each database of the server, since it was started or, where that is later, since they were first used there. What was assigned is counted when its transaction commits. Needs PostgreSQL 17 or later. Errors: 0A000 before that.';
+
 --
 -- Fates
 --

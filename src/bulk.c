@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "bulk.h"
+#include "counters.h"
 #include "guard.h"
 #include "shard.h"
 #include "soundness.h"
@@ -565,9 +566,19 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 	const Key  *key = &swap->governed->key;
 	Bulk		bulk = {swap};
 
+	attach_counters();
 	collect_items(&bulk, keys, count);
 	SPI_connect();
-	make_bulk_swap(&bulk);
+	PG_TRY();
+	{
+		make_bulk_swap(&bulk);
+	}
+	PG_CATCH();
+	{
+		count_error(geterrcode());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	if (swap->request_id != NULL && swap->is_fate)
 	{
 		find_retries(&bulk, NOT_FOUND);
@@ -587,6 +598,7 @@ swap_many(Swap *swap, FunctionCallInfo fcinfo, const Datum *keys, int count)
 		if (item->current.state != NULL)
 			values[2] = CStringGetTextDatum(item->current.state);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		count_outcome(item->outcome);
 		if (item->outcome == ASSIGNED && swap->request_id == NULL)
 			item->outcome = swap->is_fate ? ALREADY_FATED : CONCURRENT_MODIFICATION;
 	}

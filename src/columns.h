@@ -45,7 +45,7 @@ typedef enum HistoryColumn
 	HISTORY_TRANSACTION_ID,
 	HISTORY_REASON,
 	HISTORY_REQUEST_ID
-}			HistoryColumn;
+} HistoryColumn;
 
 #define HISTORY_COLUMNS (HISTORY_REQUEST_ID + 1)
 

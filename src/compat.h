@@ -88,6 +88,12 @@ extern PGDLLEXPORT void _PG_init(void);
 #define event_triggers true
 #endif
 
+/* 17 finds shared memory by a name, so that a library need not be preloaded for it. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#define HAS_NAMED_MEMORY 1
+#endif
+
 /* 17 can give a generated column another expression. */
 #if PG_VERSION_NUM < 170000
 #define AT_SetExpression ((AlterTableType) -1)

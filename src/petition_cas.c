@@ -10,6 +10,7 @@
 #include "fmgr.h"
 
 #include "compat.h"
+#include "counters.h"
 #include "ddl_guard.h"
 #include "governed.h"
 #include "session.h"
@@ -22,6 +23,7 @@ _PG_init(void)
 {
 	session_init();
 	statement_init();
+	counters_init();
 	governed_init();
 	ddl_guard_init();
 }

@@ -23,6 +23,7 @@
 
 #include "claim.h"
 #include "compat.h"
+#include "counters.h"
 #include "errors.h"
 #include "filter.h"
 #include "idset.h"
@@ -401,6 +402,8 @@ roster_changed(const RosterQuery *query, const Comparison *roster, const char *h
 		detail_text(&detail, "removed_count", NULL);
 	}
 	detail_text(&detail, "roster_hash", roster->hash);
+	attach_counters();
+	count_told(COUNT_ROSTER_CHANGED);
 	ereport(ERROR,
 			(errcode(ERRCODE_ROSTER_CHANGED),
 			 errmsg("roster of \"%s\" has changed since it was seen", query->source_name),

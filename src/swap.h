@@ -109,6 +109,7 @@ extern void read_seen_hash(Swap *swap, FunctionCallInfo fcinfo, int argument);
 extern void read_request_id(Swap *swap, FunctionCallInfo fcinfo, int argument);
 extern void read_subject_arguments(Swap *swap, FunctionCallInfo fcinfo);
 extern Outcome make_swap(Swap *swap);
+extern void count_outcome(Outcome outcome);
 extern Datum swap_one(Swap *swap, FunctionCallInfo fcinfo);
 
 extern int	begin_record(const Swap *swap);

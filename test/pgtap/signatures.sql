@@ -35,6 +35,7 @@ INSERT INTO functions (name, arguments, result, volatility, is_set) VALUES
     ('row_key', '{anyelement}', 'text', 'stable', false),
     ('evidence_hash', '{anyelement,name}', 'text', 'stable', false),
     ('hash_evidence', '{record,text[]}', 'text', 'immutable', false),
+    ('petition_cas_counters', '{}', 'setof record', 'stable', true),
     ('petition_cas_version', '{}', 'text', 'stable', false);
 
 SELECT plan((SELECT count(*)::int * 4 FROM functions) + 28);
