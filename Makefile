@@ -24,7 +24,8 @@ elsewhere = $(filter-out $(abspath $(srcdir)),$(CURDIR))
 
 # The names of the tests are those of the files, so that none is forgotten.
 REGRESS = $(sort $(patsubst $(srcdir)/test/sql/%.sql,%,$(wildcard $(srcdir)/test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=$(srcdir)/test --outputdir=.
+# What they print has letters that only UTF-8 has, whatever the cluster's encoding.
+REGRESS_OPTS = --inputdir=$(srcdir)/test --outputdir=. --encoding=UTF8
 ISOLATION = $(sort $(patsubst $(srcdir)/test/specs/%.spec,%,$(wildcard $(srcdir)/test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test --outputdir=.
 EXTRA_CLEAN = $(if $(elsewhere),expected)
@@ -48,6 +49,7 @@ override with_llvm = no
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+$(if $(PGXS),,$(error '$(PG_CONFIG) --pgxs' names no server to build against))
 include $(PGXS)
 
 $(if $(OBJS),,$(error there are no sources in $(srcdir)/src))

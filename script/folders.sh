@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Folders with a release of Debian each, made by debootstrap and entered by
-# chroot: for matrix and package, to be sourced by them. The packages come from
-# where this machine has its own from, if it is a Debian, or from the Debian
-# mirror that MIRROR names. Needs root.
+# chroot: for matrix, package and newcomer, to be sourced by them. The packages
+# come from where this machine has its own from, if it is a Debian, or from the
+# Debian mirror that MIRROR names. Needs root.
 
 set -euo pipefail
 
