@@ -38,7 +38,7 @@ $ENV{MIGRATIONS_SECTION} //= '';
 
 # What each section needs. A section that is not here may not have blocks.
 my %needs = (
-);
+	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"');
 
 my $page = abs_path("$FindBin::Bin/../../docs/migrations.md");
 my $node = PostgreSQL::Test::Cluster->new('migrations');
