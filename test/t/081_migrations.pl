@@ -38,7 +38,8 @@ $ENV{MIGRATIONS_SECTION} //= '';
 
 # What each section needs. A section that is not here may not have blocks.
 my %needs = (
-	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"');
+	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"',
+	Alembic => 'python3 -c "import alembic, psycopg2"');
 
 my $page = abs_path("$FindBin::Bin/../../docs/migrations.md");
 my $node = PostgreSQL::Test::Cluster->new('migrations');
