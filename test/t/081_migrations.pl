@@ -39,7 +39,8 @@ $ENV{MIGRATIONS_SECTION} //= '';
 # What each section needs. A section that is not here may not have blocks.
 my %needs = (
 	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"',
-	Alembic => 'python3 -c "import alembic, psycopg2"');
+	Alembic => 'python3 -c "import alembic, psycopg2"',
+	Django => 'python3 -c "import django, psycopg2, pytest_django"');
 
 my $page = abs_path("$FindBin::Bin/../../docs/migrations.md");
 my $node = PostgreSQL::Test::Cluster->new('migrations');
