@@ -40,7 +40,8 @@ $ENV{MIGRATIONS_SECTION} //= '';
 my %needs = (
 	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"',
 	Alembic => 'python3 -c "import alembic, psycopg2"',
-	Django => 'python3 -c "import django, psycopg2, pytest_django"');
+	Django => 'python3 -c "import django, psycopg2, pytest_django"',
+	Rails => 'ruby -e "require %q(pg); require %q(active_record/railtie); require %q(database_cleaner)"');
 
 my $page = abs_path("$FindBin::Bin/../../docs/migrations.md");
 my $node = PostgreSQL::Test::Cluster->new('migrations');
