@@ -1,5 +1,6 @@
 # The examples of the documentation: README.md and the other pages beside it,
-# docs/ and the examples' README.md (those of the clients have 080_clients.pl). Every
+# docs/ and the examples' README.md (those of the clients have 080_clients.pl, and
+# docs/migrations.md has 081_migrations.pl). Every
 # block of a page is run, in the order in which they stand, and what it prints is
 # compared with the block below it.
 #
@@ -42,6 +43,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use lib $FindBin::Bin;
+use Page;
+
 $ENV{PATH} .= ':/usr/sbin';    # where Debian has PgBouncer
 $ENV{DOCUMENTATION} //= '';
 $ENV{DOCUMENTATION_FILE} //= '';
@@ -51,79 +55,10 @@ my $top = abs_path("$FindBin::Bin/../..");
 # How many blocks may be marked as not run, in all
 my $most_not_run = 30;
 
-# What is replaced by what before two outputs are compared
-my @masks = (
-	[ qr/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d(:\d\d)?)?/, 'TIME' ],
-	[ qr/"transaction_id": "?\d+"?/, 'XID' ],
-	[ qr/\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-(?!0000)[0-9a-f]{12}\b/, 'UUID' ],
-	[ qr/\b[0-9a-f]{32}\b/, 'MD5' ],
-	[ qr{\b[0-9A-F]{1,8}/[0-9A-F]{7,8}\b}, 'LSN' ],
-	[ qr{/tmp/[\w./-]+}, 'PATH' ],
-	[ qr/\bport \d+/, 'port N' ],
-	[ qr/with PID \d+/, 'with PID N' ],
-	[ qr/tuple \(\d+,\d+\)/, 'tuple (N,N)' ],
-	[ qr/Time: \d+\.\d+ ms( \([0-9:.]+\))?/, 'Time: N ms' ],
-	[ qr/\(cost=[^)]*\)/, '(cost)' ],
-	[ qr/[1-9]\d* of them HOT/, 'some of them HOT' ]);
-
 my %output = map { $_ => 1 } qw(text json mermaid);
 my %program = (python => 'python3', js => 'node');
 my @programs = (values %program, 'pgbouncer');
 my %is_here = map { $_ => system("command -v $_ >/dev/null") == 0 } @programs;
-
-# --- Reading a page ---------------------------------------------------------
-
-# Returns the blocks of a page, each with its tag, its lines without their
-# indentation, where it begins and ends, and the line before it.
-sub read_blocks
-{
-	my ($lines) = @_;
-	my @blocks;
-	my $block;
-	my $item = 0;    # in an item of a list, whose paragraphs are indented
-
-	for my $number (0 .. $#$lines)
-	{
-		my $line = $lines->[$number];
-		my $before = $number ? $lines->[ $number - 1 ] : '';
-
-		if ($block)
-		{
-			if ($line =~ /^ *$block->{fence} *$/)
-			{
-				$block->{last} = $number - 1;
-				undef $block;
-				next;
-			}
-			$line =~ s/^$block->{indent}//;
-			push @{ $block->{lines} }, $line;
-		}
-		elsif ($line =~ /^( *)(```|~~~) *(.*?) *$/)
-		{
-			$block = { indent => $1, fence => $2, tag => $3, first => $number + 1, before => $before, lines => [] };
-			push @blocks, $block;
-		}
-		else
-		{
-			$item = $line =~ /^ *([-*]|\d+\.) / if $line =~ /^ {0,3}\S/ && $before eq '';
-			push @blocks, { tag => '', first => $number + 1, last => $number, before => '', lines => [$line] }
-			  if !$item && $before eq '' && $line =~ /^(    |\t)/;
-		}
-	}
-	return @blocks;
-}
-
-# What is compared of an output
-sub masked
-{
-	my $text = join "\n", @_;
-
-	$text =~ s/$_->[0]/$_->[1]/g for @masks;
-	# a column is as wide as what stood in it
-	$text =~ s/ +/ /g;
-	$text =~ s/-{3,}/---/g;
-	return $text;
-}
 
 # --- Judging it -------------------------------------------------------------
 
@@ -309,22 +244,6 @@ sub test_page
 	return $count->{not_run};
 }
 
-# Writes what was printed in place of what a page has.
-sub write_page
-{
-	my ($file, $lines, @blocks) = @_;
-
-	for my $block (reverse grep { $_->{printed} } @blocks)
-	{
-		splice @$lines, $block->{first}, $block->{last} - $block->{first} + 1,
-		  map { $_ eq '' ? '' : $block->{indent} . $_ } @{ $block->{printed} };
-	}
-	open my $out, '>', $file or die "$file: $!";
-	print $out map { "$_\n" } @$lines;
-	close $out or die "$file: $!";
-	return;
-}
-
 # --- What this test would notice --------------------------------------------
 
 # Judges a page whose commands are sql, which prints its own lines, and js, for which
@@ -359,7 +278,8 @@ isnt(scalar(@{ declared('is_fate(relation regclass, state text, state_column nam
 # --- The pages --------------------------------------------------------------
 
 my ($version) = qx(pg_config --version) =~ /(\d+)/;
-my @pages = grep { index($_, $ENV{DOCUMENTATION_FILE}, length $top) >= 0 } glob "$top/README.md $top/docs/*.md $top/examples/*/README.md";
+my @pages = grep { index($_, $ENV{DOCUMENTATION_FILE}, length $top) >= 0 && !m{/docs/migrations\.md$} }
+  glob "$top/README.md $top/docs/*.md $top/examples/*/README.md";
 my $not_run = 0;
 
 if ($version != 15)

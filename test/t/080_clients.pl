@@ -88,6 +88,9 @@ sub start_proxy
 
 	return ($listener->sockport, $process) if $process;
 
+	# The framework's handler dies, and then its END stops the server (from PostgreSQL 17 on).
+	local $SIG{TERM} = 'DEFAULT';
+
 	my $lost = 0;
 	while (my $client = $listener->accept)
 	{

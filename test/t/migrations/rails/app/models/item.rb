@@ -1,0 +1,3 @@
+class Item < ActiveRecord::Base
+  belongs_to :order
+end
