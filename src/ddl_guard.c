@@ -101,12 +101,13 @@ typedef struct Before
 	List	   *problems;		/* Problems */
 } Before;
 
-/* A column that may be widened: of states, or of evidence */
+/* A column of the key, of states or of evidence, as it is declared */
 typedef struct KnownColumn
 {
 	const char *name;
 	Oid			type;
 	int32		typmod;
+	Oid			collation;
 } KnownColumn;
 
 /* A guard of a table, and the ledger and history that it names, if they are there */
@@ -372,20 +373,23 @@ governed_tables_of(Relation relation, const Event *event)
 }
 
 /*
- * Reads the type of a column; InvalidOid if it is not there.
+ * Returns how a column is declared; with InvalidOid as its type if it is not there.
  */
-static void
-get_column_type(Relation relation, const char *name, Oid *type, int32 *typmod)
+static KnownColumn
+known_column(Relation relation, const char *name)
 {
 	AttrNumber	attno = get_attnum(RelationGetRelid(relation), name);
+	KnownColumn column = {name, InvalidOid, -1, InvalidOid};
 
-	*type = InvalidOid;
-	*typmod = -1;
 	if (attno > InvalidAttrNumber)
 	{
-		*type = TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid;
-		*typmod = TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypmod;
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), attno - 1);
+
+		column.type = attribute->atttypid;
+		column.typmod = attribute->atttypmod;
+		column.collation = attribute->attcollation;
 	}
+	return column;
 }
 
 /*
@@ -427,12 +431,11 @@ known_guards(Relation relation)
 		guard->guard = lfirst(cell);
 		guard->ledger = known_record(relation, guard->guard, &ledger_kind);
 		guard->history = known_record(relation, guard->guard, &history_kind);
-		foreach(name, judged_columns(guard->guard))
+		foreach(name, list_concat_copy(guard->guard->key_columns, judged_columns(guard->guard)))
 		{
 			KnownColumn *column = palloc(sizeof(KnownColumn));
 
-			column->name = lfirst(name);
-			get_column_type(relation, column->name, &column->type, &column->typmod);
+			*column = known_column(relation, lfirst(name));
 			guard->columns = lappend(guard->columns, column);
 		}
 		known = lappend(known, guard);
@@ -1166,37 +1169,65 @@ rewrites_column(Node *command, const char *column)
 }
 
 /*
- * Returns whether a command only makes a varchar column longer, which a guard judges,
- * without an expression that could write something else.
+ * Returns whether the USING of ALTER COLUMN ... TYPE, if it has one, says what is done
+ * without it: it is the column, or the column cast to the type that the command
+ * names, which some tools always add.
  */
 static bool
-only_widens(Relation relation, const GuardTrigger *guard, const char *column, const Event *event)
+uses_the_column(const AlterTableCmd *subcommand)
+{
+	const ColumnDef *definition = (const ColumnDef *) subcommand->def;
+	Node	   *expression = definition->raw_default;
+
+	if (expression == NULL)
+		return true;
+	if (IsA(expression, TypeCast) &&
+		equal(((TypeCast *) expression)->typeName, definition->typeName))
+		expression = ((TypeCast *) expression)->arg;
+	return IsA(expression, ColumnRef) &&
+		list_length(((ColumnRef *) expression)->fields) == 1 &&
+		IsA(linitial(((ColumnRef *) expression)->fields), String) &&
+		strcmp(strVal(linitial(((ColumnRef *) expression)->fields)), subcommand->name) == 0;
+}
+
+/*
+ * Returns whether a command, an ALTER TABLE, leaves what a column of a guard holds as it
+ * is: it has the type that it had, or is a varchar column of states or evidence
+ * that has become longer, and no expression could have written something else.
+ */
+static bool
+keeps_values(Relation relation, const GuardTrigger *guard, const char *name, const Event *event)
 {
 	const Before *before = find_before(governed_root(relation), event);
 	const KnownGuard *former = before == NULL ? NULL : guard_named(before->guards, guard->name);
-	Oid			type;
-	int32		typmod;
+	const KnownColumn now = known_column(relation, name);
 	ListCell   *cell;
 
 	if (former == NULL)
 		return false;
 	foreach(cell, ((AlterTableStmt *) event->command)->cmds)
 	{
-		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
+		const AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, cell);
 
-		if (subcommand->subtype == AT_AlterColumnType &&
-			strcmp(subcommand->name, column) == 0 &&
-			((ColumnDef *) subcommand->def)->raw_default != NULL)
+		if (subcommand->name == NULL || strcmp(subcommand->name, name) != 0)
+			continue;
+		if (subcommand->subtype == AT_SetExpression ||
+			(subcommand->subtype == AT_AlterColumnType && !uses_the_column(subcommand)))
 			return false;
 	}
-	get_column_type(relation, column, &type, &typmod);
 	foreach(cell, former->columns)
 	{
 		const KnownColumn *known = lfirst(cell);
 
-		if (strcmp(known->name, column) == 0)
-			return known->type == VARCHAROID && type == VARCHAROID &&
-				(typmod == -1 || (known->typmod != -1 && typmod >= known->typmod));
+		if (strcmp(known->name, name) != 0)
+			continue;
+		if (known->type != now.type)
+			return false;
+		if (known->typmod == now.typmod && known->collation == now.collation)
+			return true;
+		/* the ledger's key has the modifier that the table's had */
+		return now.type == VARCHAROID && !has_name(guard->key_columns, name) &&
+			(now.typmod == -1 || (known->typmod != -1 && now.typmod >= known->typmod));
 	}
 	return false;
 }
@@ -1222,11 +1253,9 @@ check_columns(Relation relation, Oid altered, const Event *event)
 		bool		rewritten = false;
 		ListCell   *column;
 
-		foreach(column, guard->key_columns)
-			rewritten = rewritten || rewrites_column(event->command, lfirst(column));
-		foreach(column, judged_columns(guard))
+		foreach(column, list_concat_copy(guard->key_columns, judged_columns(guard)))
 			rewritten = rewritten || (rewrites_column(event->command, lfirst(column)) &&
-									  !only_widens(relation, guard, lfirst(column), event));
+									  !keeps_values(relation, guard, lfirst(column), event));
 		if (rewritten)
 			report_protected_relation(relation,
 									  "cannot alter the type of a key, state or evidence column of governed relation \"%s\"",
