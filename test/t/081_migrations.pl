@@ -13,8 +13,9 @@
 #
 # and a block after <!-- not run: REASON --> is only read. What the page need not show
 # comes from the folder migrations/SECTION beside this file: the tool's own
-# scaffolding. At the end of each section all that is governed in its database has to be
-# whole.
+# scaffolding, and in a file environment what the shell is told before its commands.
+# DATABASE_URL is there for all. At the end of each section all that is governed in its
+# database has to be whole.
 #
 # To write what is printed now into the page, or to run one section:
 #
@@ -36,12 +37,25 @@ use Page;
 $ENV{MIGRATIONS} //= '';
 $ENV{MIGRATIONS_SECTION} //= '';
 
+# Whether packages of npm are here, and are for this node
+sub npm
+{
+	return q{cd "${NODE_PATH%%:*}" && node -e 'for (const name of process.argv.slice(1)) {
+		const { engines } = JSON.parse(fs.readFileSync(`${name}/package.json`));
+		if (engines?.node && !require("semver").satisfies(process.version, engines.node)) process.exit(1); }' } . join ' ', @_;
+}
+
 # What each section needs. A section that is not here may not have blocks.
 my %needs = (
 	SQLAlchemy => 'python3 -c "import sqlalchemy, psycopg2, pytest"',
 	Alembic => 'python3 -c "import alembic, psycopg2"',
 	Django => 'python3 -c "import django, psycopg2, pytest_django"',
-	Rails => 'ruby -e "require %q(pg); require %q(active_record/railtie); require %q(database_cleaner)"');
+	Rails => 'ruby -e "require %q(pg); require %q(active_record/railtie); require %q(database_cleaner)"',
+	Sequelize => npm(qw(sequelize sequelize-cli pg)),
+	TypeORM => npm(qw(typeorm pg)),
+	Knex => npm(qw(knex pg)),
+	Drizzle => npm(qw(drizzle-orm drizzle-kit pg)),
+	Prisma => npm(qw(prisma @prisma/client @prisma/adapter-pg @prisma/schema-engine-wasm)));
 
 my $page = abs_path("$FindBin::Bin/../../docs/migrations.md");
 my $node = PostgreSQL::Test::Cluster->new('migrations');
@@ -54,7 +68,8 @@ my $bin = PostgreSQL::Test::Utils::tempdir();
 mkdir "$bin/home";
 symlink '/usr/bin/python3', "$bin/python3";    # Debian's, which has Debian's modules
 local %ENV = (%ENV, PGHOST => '127.0.0.1', PGPORT => $node->port, PGUSER => 'postgres', PGSSLMODE => 'disable', TZ => 'UTC',
-	PATH => "$bin:$ENV{PATH}", HOME => "$bin/home", LC_ALL => 'C.UTF-8', PSQLRC => '/dev/null', PYTHONDONTWRITEBYTECODE => '1');
+	PATH => "$bin:$ENV{PATH}", HOME => "$bin/home", LC_ALL => 'C.UTF-8', PSQLRC => '/dev/null', PYTHONDONTWRITEBYTECODE => '1',
+	npm_config_update_notifier => 'false');
 delete @ENV{qw(PGAPPNAME PGOPTIONS)};
 my $packages = $ENV{NODE_PATH} // '';
 $ENV{NODE_PATH} = join ':', grep { $_ } $packages, '/usr/share/nodejs';
@@ -74,7 +89,8 @@ sub run_block
 {
 	my ($folder, $tag, @lines) = @_;
 	my $text = join '', map { "$_\n" } @lines;
-	my ($ok, $out) = $tag eq 'sql' ? run_in($folder, $text, 'psql', '-X') : run_in($folder, '', 'bash', '-e', '-c', $text);
+	my ($ok, $out) = $tag eq 'sql' ? run_in($folder, $text, 'psql', '-X') :
+	  run_in($folder, '', 'bash', '-e', '-c', "[ ! -e environment ] || { set -a; . ./environment; set +a; }\n$text");
 	my @printed = split /\n/, $out;
 
 	s/\s+$// for @printed;
@@ -103,6 +119,7 @@ sub test_section
 	my $number = 0;
 
 	local $ENV{PGDATABASE} = $name;
+	local $ENV{DATABASE_URL} = "postgresql://postgres\@127.0.0.1:$ENV{PGPORT}/$name";
 	$node->safe_psql('postgres', "CREATE DATABASE $name");
 	system('cp', '-r', "$FindBin::Bin/migrations/$name/.", $folder) == 0 or die 'cp' if -d "$FindBin::Bin/migrations/$name";
 	# Node's modules are looked for beside the program, too, and by some tools only there.
