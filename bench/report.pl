@@ -19,7 +19,7 @@ my (%figures, @variants, %titles, %counts);
 # tables are headed.
 my %baseline = (
     turns => 'bare UPDATE with ledger row', orders => 'bare UPDATE of an order with ledger row', single => 'bare UPDATE with ledger row', bulk => 'one set-based UPDATE with ledger',
-    hot => 'bare UPDATE with ledger row', untouched => 'untriggered table',
+    hot => 'bare UPDATE with ledger row', outbox => 'assign_fate', untouched => 'untriggered table',
     history => 'bare UPDATE with history row', history_fate => 'bare UPDATE with ledger and history row',
     seen => 'compare_and_swap, without seen_hash',
     copy => 'untriggered table', govern => 'a ledger filled by hand', growth => 'bare UPDATE with ledger row',
@@ -29,6 +29,7 @@ my %heading = (
     orders => 'One fate a call, of a table with a key of two columns and an integer state, in turns',
     single => 'One fate a call, each contender in connections of its own', bulk => 'A thousand fates a call; figures are for one id',
     hot => '16 clients over one petition after another; figures are for one attempt',
+    outbox => 'One fate a call, and its reader woken',
     untouched => 'An UPDATE that does not touch the state',
     history => 'One transition a call, kept in a history', history_fate => 'One fate a call, in ledger and history',
     seen => 'A swap of a row with three columns of evidence', copy => 'COPY; figures are for one row',

@@ -371,6 +371,24 @@ sub workload_hot {
     }
 }
 
+# A fate, and what wakes those who read the ledger: by a trigger of the user's, or in a
+# transaction of its own; and the indexes that reading it wants.
+sub workload_outbox {
+    my @contenders = contenders('outbox');
+    my @settings = ([ off => 8, 200 ], [ on => 1, 400 ], [ on => 8, 300 ]);
+    my $rounds = size(31, 5, 1);
+    $_->[2] = size($_->[2], $_->[2], 5) for @settings;
+    set_up($_, petitions(($rounds + 2) * sum0(map { $_->[1] * $_->[2] } @settings))) for @contenders;
+    sql('CHECKPOINT');
+    for (@settings) {
+        my ($sync, $clients, $calls) = @$_;
+        progress("outbox: synchronous_commit $sync, $clients clients");
+        run_windows(\@contenders, workload => 'outbox', rounds => $rounds, variant => "synchronous_commit $sync, clients $clients",
+            clients => $clients, calls => $calls, sync => $sync);
+    }
+    check_decided(@contenders);
+}
+
 # --- Turns in a shared session ----------------------------------------------
 
 # A script in which contenders take turns of some calls each.
@@ -803,7 +821,7 @@ sub instructions {
 
 my %workloads = (
     turns => \&workload_turns, orders => \&workload_orders, single => \&workload_single, bulk => \&workload_bulk, hot => \&workload_hot,
-    history => \&workload_history, history_fate => \&workload_history_fate, seen => \&workload_seen,
+    outbox => \&workload_outbox, history => \&workload_history, history_fate => \&workload_history_fate, seen => \&workload_seen,
     untouched => \&workload_untouched, copy => \&workload_copy, growth => \&workload_growth,
     govern => \&workload_govern, ddl => \&workload_ddl);
 my @wanted;
@@ -813,7 +831,7 @@ for my $argument (@ARGV) {
     elsif ($workloads{$argument} || $option{instructions}) { push @wanted, $argument }
     else { die "$0: there is no workload \"$argument\"\n" }
 }
-@wanted = qw(turns orders single bulk hot untouched seen history history_fate copy govern growth ddl) if !@wanted && !$option{instructions};
+@wanted = qw(turns orders single bulk hot outbox untouched seen history history_fate copy govern growth ddl) if !@wanted && !$option{instructions};
 create_stamps();
 if ($option{instructions}) { instructions(@wanted) }
 else { $workloads{$_}->() for @wanted }

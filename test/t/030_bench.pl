@@ -34,7 +34,7 @@ sub contenders
 # have all contenders.
 my %found;
 $found{$_->[0]}{$_->[1]}{$_->[3]} = $_->[4] for map { [ split /\t/ ] } split /\n/, $measured;
-my %folder = (turns => 'rivals', single => 'rivals', map { $_ => $_ } qw(orders bulk hot untouched seen history history_fate copy govern));
+my %folder = (turns => 'rivals', single => 'rivals', map { $_ => $_ } qw(orders bulk hot outbox untouched seen history history_fate copy govern));
 for my $workload (sort keys %folder)
 {
 	my ($setting) = sort keys %{ $found{$workload} };

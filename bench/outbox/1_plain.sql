@@ -1,0 +1,2 @@
+-- assign_fate
+SELECT assign_fate(:id, 'DELIBERATING', 'ACKNOWLEDGED');
