@@ -20,6 +20,7 @@ my @masks = (
 	[ qr{/tmp/[\w./-]+}, 'PATH' ],
 	[ qr/\bport \d+/, 'port N' ],
 	[ qr/with PID \d+/, 'with PID N' ],
+	[ qr{token "[\d/]+"}, 'token "N"' ],
 	[ qr/tuple \(\d+,\d+\)/, 'tuple (N,N)' ],
 	[ qr/Time: \d+\.\d+ ms( \([0-9:.]+\))?/, 'Time: N ms' ],
 	[ qr/\(cost=[^)]*\)/, '(cost)' ],
