@@ -158,7 +158,13 @@ govern_call(const char *schema, Relation relation, const GuardTrigger *guard)
 					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 																   get_rel_name(relid))),
 					 quote_literal_cstr(guard->graph));
-	if (strcmp(name_list(default_key(relation)), name_list(guard->key_columns)) != 0)
+
+	/*
+	 * a key of several columns can be the primary key alone, should that be
+	 * gone too
+	 */
+	if (list_length(guard->key_columns) == 1 &&
+		strcmp(name_list(default_key(relation)), name_list(guard->key_columns)) != 0)
 		appendStringInfo(&call, ", key_column => %s", quote_literal_cstr(linitial(guard->key_columns)));
 	appendStringInfo(&call, ", state_column => %s", quote_literal_cstr(guard->state_column));
 	if (!options.any_initial)
@@ -360,7 +366,8 @@ governed_tables(PG_FUNCTION_ARGS)
 		Relation	relation;
 
 		CHECK_FOR_INTERRUPTS();
-		if (pg_class_aclmask(relid, GetUserId(), ACL_ALL_RIGHTS_RELATION, ACLMASK_ANY) == 0 ||
+		if ((pg_class_aclmask(relid, GetUserId(), ACL_ALL_RIGHTS_RELATION, ACLMASK_ANY) == 0 &&
+			 pg_attribute_aclcheck_all(relid, GetUserId(), ACL_ALL_RIGHTS_COLUMN, ACLMASK_ANY) != ACLCHECK_OK) ||
 			(relation = look_at_relation(relid)) == NULL)
 			continue;
 		put_lifecycles(result, relation);

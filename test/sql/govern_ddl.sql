@@ -15,6 +15,13 @@ CREATE TABLE orders (id int PRIMARY KEY, number int UNIQUE NOT NULL, status text
 SELECT govern('orders', '{"a": ["b"]}', 'number', 'status');
 SELECT govern_ddl('orders');
 
+-- A key of several columns is the primary key, even while that is missing.
+BEGIN;
+SET LOCAL petition_cas.allow_unguard = on;
+ALTER TABLE "Odd 'n"" {}" DROP CONSTRAINT "Odd 'n"" {}_pkey";
+SELECT govern_ddl('"Odd ''n"" {}"', 'paid \ for');
+ROLLBACK;
+
 -- What it says is what was done.
 CREATE TABLE kept AS SELECT relation::text, state_column, key_columns, ledger::text, lifecycle, options FROM governed_tables() WHERE relation IN ('orders'::regclass, '"Odd ''n"" {}"'::regclass);
 SELECT govern_ddl('"Odd ''n"" {}"') || govern_ddl('orders') AS calls \gset

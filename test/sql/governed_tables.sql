@@ -34,6 +34,7 @@ ROLLBACK;
 CREATE ROLE regress_looker;
 GRANT USAGE ON SCHEMA test_governed_tables TO regress_looker;
 GRANT SELECT ON here, orders TO regress_looker;
+GRANT UPDATE (state) ON parted TO regress_looker;
 SET ROLE regress_looker;
 SELECT DISTINCT relation FROM governed_tables() WHERE relation::text ~ 'orders|parted' ORDER BY 1;
 RESET ROLE;
