@@ -150,9 +150,15 @@ set_mine(void *unused)
 	mine = find_place(places);
 	for (int i = 0; i < MAX_DATABASES && mine == NULL; i++)
 	{
+		if (pg_atomic_read_u32(&places[i].database) == InvalidOid)
+			mine = take_place(places, &places[i], InvalidOid);
+	}
+	/* to look for databases may wait for a lock, so only if it has to be */
+	for (int i = 0; i < MAX_DATABASES && mine == NULL; i++)
+	{
 		uint32		former = pg_atomic_read_u32(&places[i].database);
 
-		if (!OidIsValid(former) || !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(former)))
+		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(former)))
 			mine = take_place(places, &places[i], former);
 	}
 	if (mine == NULL)
@@ -206,6 +212,11 @@ attach_counters(void)
 	attached = true;
 	/* what was taken until the error is let go of by rolling back */
 	error = call_in_subtransaction(set_mine, NULL);
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		attached = false;
+		ReThrowError(error);
+	}
 	if (error != NULL)
 		ereport(LOG,
 				(errcode(error->sqlerrcode),

@@ -1002,6 +1002,25 @@ was_unsound_anyway(const List *problems)
 }
 
 /*
+ * Returns the problems of a governed table that a command may have made.  None but
+ * CREATE TRIGGER gives a table that has a guard another one: a lifecycle that is new after
+ * any other command is one that somebody else is just restoring.
+ */
+static List *
+problems_after(Relation relation, const Before *before, const List *partitions, const Event *event)
+{
+	List	   *problems = NIL;
+	ListCell   *cell;
+
+	if (before == NULL || before->guards == NIL || IsA(event->command, CreateTrigStmt))
+		return problems_for_ddl(relation, partitions, NULL);
+	foreach(cell, before->guards)
+		problems = list_concat(problems, problems_for_ddl(relation, partitions,
+														  ((KnownGuard *) lfirst(cell))->guard->state_column));
+	return problems;
+}
+
+/*
  * Refuses a command after which a governed table has a problem that it had not
  * before.  Of one that the command did not name, that is a problem which the
  * drop of something else leaves, or a new name, of a column of a type, if there
@@ -1012,7 +1031,7 @@ static void
 check_problems(Relation relation, const Before *before, const List *partitions,
 			   bool creates_trigger, const Event *event)
 {
-	List	   *problems = problems_for_ddl(relation, partitions, NULL);
+	List	   *problems = problems_after(relation, before, partitions, event);
 	bool		takes_away = IsA(event->command, RenameStmt);
 	ListCell   *cell;
 
