@@ -78,7 +78,7 @@ CREATE FUNCTION govern_ddl(relation regclass, state_column name DEFAULT NULL) RE
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE;
 
 COMMENT ON FUNCTION govern_ddl(regclass, name) IS
-'The calls of govern that make a relation governed as it is, for a migration: a line for each of its lifecycles, or the one of state_column, the first lifecycle first. Errors: 55000 if the relation is not governed, 22023 for a state_column that is not governed, 42809 for a partition, 22004 for null.';
+'The calls of govern that make a relation governed as it is, for a migration: a line for each of its lifecycles, or the one of state_column, the first lifecycle first. Errors: 55000 if the relation is not governed, or its key has several columns and the primary key is another one by now, 22023 for a state_column that is not governed, 42809 for a partition, 22004 for null.';
 
 CREATE FUNCTION ungovern(relation regclass, state_column name DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C;

@@ -19,6 +19,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "governed.h"
 #include "identity.h"
@@ -140,6 +141,27 @@ append_names_argument(StringInfo call, const char *name, const List *names)
 }
 
 /*
+ * Appends the argument that names the key of a guard, which is not the one that govern would
+ * choose.  One of several columns cannot be named: it was the primary key, and while there is
+ * none nothing else can be meant; raises 55000 if there is another one.
+ */
+static void
+append_key_argument(StringInfo call, Relation relation, const GuardTrigger *guard)
+{
+	if (list_length(guard->key_columns) == 1)
+		appendStringInfo(call, ", key_column => %s", quote_literal_cstr(linitial(guard->key_columns)));
+	else if (OidIsValid(primary_key_index(relation)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no call of govern names the key of relation \"%s\"",
+						RelationGetRelationName(relation)),
+				 errdetail_internal("%s", relation_detail(relation)),
+				 errhint("The key, (%s), is no longer the primary key. Make it so again.",
+						 name_list(guard->key_columns)),
+				 errtable(relation)));
+}
+
+/*
  * Returns the call of govern that puts a table under a lifecycle as its guard says.  What
  * has its default value is left out, but for the state column, and the key, which is named
  * where it is not the one that govern would choose.
@@ -158,14 +180,8 @@ govern_call(const char *schema, Relation relation, const GuardTrigger *guard)
 					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 																   get_rel_name(relid))),
 					 quote_literal_cstr(guard->graph));
-
-	/*
-	 * a key of several columns can be the primary key alone, should that be
-	 * gone too
-	 */
-	if (list_length(guard->key_columns) == 1 &&
-		strcmp(name_list(default_key(relation)), name_list(guard->key_columns)) != 0)
-		appendStringInfo(&call, ", key_column => %s", quote_literal_cstr(linitial(guard->key_columns)));
+	if (strcmp(name_list(default_key(relation)), name_list(guard->key_columns)) != 0)
+		append_key_argument(&call, relation, guard);
 	appendStringInfo(&call, ", state_column => %s", quote_literal_cstr(guard->state_column));
 	if (!options.any_initial)
 		append_names_argument(&call, "initial_states", options.initial_states);

@@ -21,6 +21,11 @@ SET LOCAL petition_cas.allow_unguard = on;
 ALTER TABLE "Odd 'n"" {}" DROP CONSTRAINT "Odd 'n"" {}_pkey";
 SELECT govern_ddl('"Odd ''n"" {}"', 'paid \ for');
 ROLLBACK;
+BEGIN;
+ALTER TABLE "Odd 'n"" {}" ADD UNIQUE (c, "A, b");
+ALTER TABLE "Odd 'n"" {}" DROP CONSTRAINT "Odd 'n"" {}_pkey", ADD PRIMARY KEY (amount);
+SELECT told($$SELECT govern_ddl('"Odd ''n"" {}"', 'paid \ for')$$);
+ROLLBACK;
 
 -- What it says is what was done.
 CREATE TABLE kept AS SELECT relation::text, state_column, key_columns, ledger::text, lifecycle, options FROM governed_tables() WHERE relation IN ('orders'::regclass, '"Odd ''n"" {}"'::regclass);
