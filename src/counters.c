@@ -199,7 +199,8 @@ return_counts(FunctionCallInfo fcinfo)
 
 /*
  * Finds the place of this database, at the first call in a session; to be called before
- * anything is counted.  Where there is none, the server's log says so.
+ * anything is counted.  Where there is none, the server's log says so.  Raises the error
+ * of a cancel or a timeout, which is meant for the statement that calls.
  */
 void
 attach_counters(void)
