@@ -73,11 +73,29 @@ $node->safe_psql('postgres', q{
 			|| CASE WHEN conditional THEN format(' AND %I = %L', l.state_column, l.expected) ELSE '' END
 	$$;
 
+	-- Waits until the condition holds.
+	CREATE FUNCTION race.wait_until(condition text) RETURNS void LANGUAGE plpgsql AS $$
+	DECLARE
+		holds boolean := false;
+	BEGIN
+		LOOP
+			EXECUTE 'SELECT ' || condition INTO STRICT holds;
+			EXIT WHEN holds;
+			IF clock_timestamp() > now() + interval '60 s' THEN
+				RAISE 'in vain: %', condition;
+			END IF;
+			PERFORM pg_sleep(0.001);
+		END LOOP;
+	END $$;
+
 	-- A client's attempt at row n, in the way that is its turn, which is noted with what
 	-- it was told; a whole group of rows at the first of them, where the way takes many.
-	-- The transaction stays open a little after it, so that others have to wait; and one of
-	-- the clients is a little earlier than the others, so that each way wins.
-	CREATE FUNCTION race.attempt(client int, lifecycle int, row_n int, size int) RETURNS void LANGUAGE plpgsql AS $$
+	-- The transaction stays open a little after it, so that others have to wait. One of
+	-- the clients comes first: where led is true the others wait until it has made its
+	-- attempt, and it stays until each of them waits for it, so that each way wins and each
+	-- loses a race, however slow a machine is; else it is a little earlier, and who wins
+	-- is not known.
+	CREATE FUNCTION race.attempt(client int, lifecycle int, row_n int, size int, clients int, led boolean) RETURNS void LANGUAGE plpgsql AS $$
 	#variable_conflict use_column
 	DECLARE
 		l race.lifecycles := (SELECT l FROM race.lifecycles l WHERE id = lifecycle);
@@ -88,8 +106,11 @@ $node->safe_psql('postgres', q{
 		key text := (SELECT key FROM race.keys WHERE relation = l.relation AND n = row_n);
 		told text;
 		rows bigint;
+		first boolean := (client + lifecycle + row_n) % clients = 0;
 	BEGIN
-		IF (client + lifecycle + row_n) % 5 <> 0 THEN
+		IF NOT first AND led THEN
+			PERFORM race.wait_until(format($q$EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s)$q$, lifecycle, row_n));
+		ELSIF NOT first THEN
 			PERFORM pg_sleep(0.001);
 		END IF;
 		PERFORM set_config('petition_cas.actor', format('client %s by %s', client, way), true);
@@ -102,13 +123,12 @@ $node->safe_psql('postgres', q{
 				WHEN 'try' THEN
 					SELECT outcome INTO told FROM try_compare_and_swap(l.relation::regclass, key, l.expected, f.fate, f.changes, state_column => l.state_column);
 				WHEN 'many' THEN
-					IF (row_n - 1) % size = 0 THEN
-						EXECUTE format('INSERT INTO race.attempts SELECT $6, $7, $8, key, $3, outcome FROM compare_and_swap_many(NULL::%s, $1, $2, $3, $4, state_column => $5)', l.relation)
-							USING (SELECT array_agg(key ORDER BY random()) FROM race.keys WHERE relation = l.relation AND n BETWEEN row_n AND row_n + size - 1),
-								l.expected, f.fate, f.changes, l.state_column, lifecycle, client, way;
-						PERFORM pg_sleep(0.002);
+					IF (row_n - 1) % size <> 0 THEN
+						RETURN;
 					END IF;
-					RETURN;
+					EXECUTE format('INSERT INTO race.attempts SELECT $6, $7, $8, key, $3, outcome FROM compare_and_swap_many(NULL::%s, $1, $2, $3, $4, state_column => $5)', l.relation)
+						USING (SELECT array_agg(key ORDER BY random()) FROM race.keys WHERE relation = l.relation AND n BETWEEN row_n AND row_n + size - 1),
+							l.expected, f.fate, f.changes, l.state_column, lifecycle, client, way;
 				ELSE
 					EXECUTE race.statement(l, f, key, way = 'conditional');
 					GET DIAGNOSTICS rows = ROW_COUNT;
@@ -117,8 +137,13 @@ $node->safe_psql('postgres', q{
 		EXCEPTION WHEN OTHERS THEN
 			told := CASE WHEN SQLSTATE ~ '^PF' THEN SQLSTATE ELSE SQLSTATE || ': ' || SQLERRM END;
 		END;
-		INSERT INTO race.attempts VALUES (lifecycle, client, way, key, f.fate, told);
-		PERFORM pg_sleep(0.002);
+		INSERT INTO race.attempts SELECT lifecycle, client, way, key, f.fate, told WHERE way <> 'many';
+		IF first AND led THEN
+			PERFORM pg_advisory_lock(lifecycle, row_n);
+			PERFORM race.wait_until(format('count(DISTINCT pid) = %s FROM pg_locks WHERE NOT granted', clients - 1));
+		ELSE
+			PERFORM pg_sleep(0.002);
+		END IF;
 	END $$;
 
 	CREATE FUNCTION race.clean(client int, lifecycle int) RETURNS void LANGUAGE plpgsql AS $$
@@ -147,10 +172,11 @@ sub json_of
 	return 'jsonb_build_object(' . join(', ', map { literal($_) . ', ' . literal($changes->{$_}) } sort keys %$changes) . ')';
 }
 
-# Has all clients decide the rows, each attempt in a transaction of its own.
+# Has all clients decide the rows, each attempt in a transaction of its own; those from
+# the given one on have no fate yet.
 sub contest
 {
-	my ($database, $rows, $name) = @_;
+	my ($database, $from, $rows, $name) = @_;
 	my $script = $node->basedir . "/$database.sql";
 	my $cleaner = 0;
 
@@ -158,7 +184,7 @@ sub contest
 	{
 		my %more = @{ $lifecycles[$id] }[ 4 .. $#{ $lifecycles[$id] } ];
 
-		append_to_file($script, "SELECT race.attempt(:client_id, $id, $_, $group);\n" . ($more{cleaner} ? "SELECT race.clean(:client_id, $id);\n" : ''))
+		append_to_file($script, "SELECT race.attempt(:client_id, $id, $_, $group, $clients, " . ($_ >= $from && $_ % $group == 1 ? 'true' : 'false') . ");\n" . ($more{cleaner} ? "SELECT race.clean(:client_id, $id);\n" : ''))
 		  foreach 1 .. $rows;
 	}
 	command_ok([ 'pgbench', '-n', '-c', $clients, '-j', $clients, '-t', 1, '-f', $script, $node->connstr($database) ], "$name: the clients ran");
@@ -240,7 +266,7 @@ sub check_losers
 	return;
 }
 
-contest('postgres', $contested, 'the race');
+contest('postgres', 1, $contested, 'the race');
 note($node->safe_psql('postgres', 'SELECT way, told, count(*) FROM race.attempts GROUP BY 1, 2 ORDER BY 1, 2'));
 is($node->safe_psql('postgres', q{
 	SELECT string_agg(DISTINCT told, ' ' ORDER BY told) FROM race.attempts WHERE told IN ('concurrent_modification', 'PF001')}),
@@ -276,7 +302,7 @@ is(contents('restored'), $all, 'restored: rows and ledgers are what they were');
 check_sound('restored', 'restored');
 
 $node->safe_psql('restored', 'TRUNCATE race.attempts');
-contest('restored', 13, 'after the restore');
+contest('restored', 13, 13, 'after the restore');
 note($node->safe_psql('restored', 'SELECT way, told, count(*) FROM race.attempts GROUP BY 1, 2 ORDER BY 1, 2'));
 is($node->safe_psql('restored', q{
 	SELECT count(*), count(*) FILTER (WHERE told = 'assigned' OR way = 'conditional' AND told = 'updated')
