@@ -1269,16 +1269,16 @@ check_columns(Relation relation, Oid altered, const Event *event)
 	foreach(cell, read_guards(relation))
 	{
 		const GuardTrigger *guard = lfirst(cell);
-		bool		rewritten = false;
 		ListCell   *column;
 
 		foreach(column, list_concat_copy(guard->key_columns, judged_columns(guard)))
-			rewritten = rewritten || (rewrites_column(event->command, lfirst(column)) &&
-									  !keeps_values(relation, guard, lfirst(column), event));
-		if (rewritten)
-			report_protected_relation(relation,
-									  "cannot alter the type of a key, state or evidence column of governed relation \"%s\"",
-									  UNGOVERN_HINT);
+		{
+			if (rewrites_column(event->command, lfirst(column)) &&
+				!keeps_values(relation, guard, lfirst(column), event))
+				report_protected_column(relation, lfirst(column),
+										"cannot alter the type of a key, state or evidence column of governed relation \"%s\"",
+										UNGOVERN_HINT);
+		}
 	}
 	if (has_guard(relation) || !is_ledger(relation) ||
 		tables_using(relation, InvalidOid, event) == NIL)
@@ -1653,8 +1653,8 @@ check_lost_record_column(Relation record, const GuardTrigger *guard, const char 
 						  has_name(record_key_names(guard->key_columns), column)))
 		return;
 	if (kind == &history_kind)
-		report_protected_relation(record, "cannot drop a column of history \"%s\"", UNGOVERN_HINT);
-	report_protected_relation(record, "cannot drop a column of ledger \"%s\"", UNGOVERN_HINT);
+		report_protected_column(record, column, "cannot drop a column of history \"%s\"", UNGOVERN_HINT);
+	report_protected_column(record, column, "cannot drop a column of ledger \"%s\"", UNGOVERN_HINT);
 }
 
 /*
@@ -1679,9 +1679,9 @@ check_lost_column(Oid relid, const char *column, const Event *event)
 			const GuardTrigger *guard = lfirst(cell);
 
 			if (has_name(guard->key_columns, column) || has_name(judged_columns(guard), column))
-				report_protected_relation(relation,
-										  "cannot drop a key, state or evidence column of governed relation \"%s\"",
-										  UNGOVERN_HINT);
+				report_protected_column(relation, column,
+										"cannot drop a key, state or evidence column of governed relation \"%s\"",
+										UNGOVERN_HINT);
 		}
 		if (is_ledger(relation))
 			users = tables_using(relation, InvalidOid, event);

@@ -148,6 +148,19 @@ relation_detail(Relation relation)
 }
 
 /*
+ * Returns a DETAIL that tells a relation and a column of it.
+ */
+char *
+column_detail(Relation relation, const char *column)
+{
+	StringInfoData detail;
+
+	detail_begin_relation(&detail, relation);
+	detail_text(&detail, "column", column);
+	return detail_end(&detail);
+}
+
+/*
  * Returns a DETAIL with what is wrong with a relation, a list of char *, each of
  * them as verify_fates tells it.
  */

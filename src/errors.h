@@ -81,6 +81,7 @@ extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *na
 extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_name_argument(FunctionCallInfo fcinfo, int argument);
 extern char *relation_detail(Relation relation);
+extern char *column_detail(Relation relation, const char *column);
 extern char *problems_detail(Relation relation, const List *problems);
 pg_noreturn extern void report_unsound(Relation relation, const List *problems);
 
@@ -93,5 +94,14 @@ pg_noreturn extern void report_unsound(Relation relation, const List *problems);
 			errmsg(message, RelationGetRelationName(relation)), \
 			errdetail_internal("%s", relation_detail(relation)), errhint(hint), \
 			errtable(relation))
+
+/*
+ * The same for tampering with a column of a relation.
+ */
+#define report_protected_column(relation, column, message, hint) \
+	ereport(ERROR, errcode(ERRCODE_FATE_PROTECTED), \
+			errmsg(message, RelationGetRelationName(relation)), \
+			errdetail_internal("%s", column_detail(relation, column)), errhint(hint), \
+			errtablecolname(relation, column))
 
 #endif							/* PETITION_CAS_ERRORS_H */
