@@ -405,14 +405,16 @@ sub write_turns {
 }
 
 # Returns the microseconds that a call of each contender took, by schema, from
-# what pgbench says of the commands of such a script.
+# what pgbench says of the commands of such a script. Where the answer to a command is
+# there before pgbench looks for it, the time goes to the next command of pgbench's own:
+# so the \endif after the call counts too, and the one after SET does not.
 sub read_turns {
     my ($printed) = @_;
-    my (%took, $schema);
+    my (%took, $schema, $ends);
     for (split /\n/, $printed) {
         my ($latency, $command) = /^\s+(\d+\.\d+)\s+(?:\d+\s+)?(\S.*)/ or next;
-        if ($command =~ /^SET search_path = (\w+)/) { $schema = $1 }
-        elsif (defined $schema && $command !~ /^\\/) { $took{$schema} += 1000 * $latency }
+        if ($command =~ /^SET search_path = (\w+)/) { ($schema, $ends) = ($1, 0) }
+        elsif (defined $schema && ($command !~ /^\\/ || $command eq '\endif' && $ends++ == 1)) { $took{$schema} += 1000 * $latency }
     }
     return %took;
 }
