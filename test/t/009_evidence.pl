@@ -20,7 +20,6 @@ use Load;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $rows = 2000;
 my $crashes = count_of('PETITION_CAS_CRASH_CYCLES', 3);
@@ -226,11 +225,7 @@ for my $crash (1 .. $crashes)
 
 	fill_payments();
 	my @clients = start_race($level);
-	for my $client (@clients)
-	{
-		usleep(1000) until -s "$client->{base}.out" || !$client->{run}->pumpable;
-	}
-	usleep(100_000 + int(rand(200_000)));
+	wait_for_load(100, 0.2, map { "$_->{base}.out" } @clients);
 	kill_server($node);
 	my %told = finish_race(@clients);
 	$node->start;

@@ -12,7 +12,6 @@ use lib $FindBin::Bin;
 use Load;
 use PostgreSQL::Test::Cluster;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $cycles = count_of('PETITION_CAS_CRASH_CYCLES', 5);
 my $node = PostgreSQL::Test::Cluster->new('crash');
@@ -32,7 +31,7 @@ for my $cycle (1 .. $cycles)
 	create_round($node, $schema);
 	my $running = start_clients($node, $folder, $schema);
 
-	usleep(500_000 + int(rand(500_000)));
+	wait_for_load(500, 0.5, glob "$folder/*.out");
 	kill_server($node);
 	my $told = finish_clients($running, $folder);
 

@@ -14,7 +14,6 @@ use Load;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $failovers = count_of('PETITION_CAS_FAILOVERS', 1);
 
@@ -91,7 +90,7 @@ for my $failover (1 .. $failovers)
 	check_standby($standby, $schema) if $failover == 1;
 
 	my $running = start_clients($primary, $folder, $schema);
-	usleep(1_000_000 + int(rand(1_000_000)));
+	wait_for_load(1000, 1, glob "$folder/*.out");
 	kill_server($primary);
 	my $told = finish_clients($running, $folder);
 

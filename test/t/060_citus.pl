@@ -489,6 +489,7 @@ sub under_load
 		usleep(1000) until -s "$client->{base}.out" || !$client->{run}->pumpable;
 	}
 	$work->();
+	wait_for_load(100, 0, map { "$_->{base}.out" } @clients);
 	# What is in a transaction then is not acknowledged.
 	$_->{run}->kill_kill for @clients;
 	return read_clients(@clients);

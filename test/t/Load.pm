@@ -20,7 +20,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(load_conf prepare_clients create_round start_clients finish_clients
+our @EXPORT = qw(load_conf prepare_clients create_round start_clients wait_for_load finish_clients
   kill_server check_round fingerprint count_of add_figures);
 
 my $clients = 8;
@@ -181,6 +181,21 @@ sub start_clients
 		usleep(1000) until -s "$folder/$client.out" || -s "$folder/$client.err" || !$running[ $client - 1 ]->pumpable;
 	}
 	return \@running;
+}
+
+# Waits until clients have printed so many fates ("fate", "open", "won") into the files
+# given, however slow the disk is, and then up to so many seconds more.
+sub wait_for_load
+{
+	my ($count, $seconds, @files) = @_;
+
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if $count <= grep { /^(?:fate|open|won)\|/ } map { split /\n/, slurp_file($_) } grep { -e } @files;
+		usleep(10_000);
+	}
+	usleep(int(rand(1_000_000 * $seconds)));
+	return;
 }
 
 # Waits for the clients, whose server is gone by now. Returns what they were
