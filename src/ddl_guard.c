@@ -862,24 +862,6 @@ refuse_unsound(Relation relation, const Problem *problem, const Event *event)
 }
 
 /*
- * Returns whether there was such a problem before the command.
- */
-static bool
-was_there(const Before *before, const Problem *problem)
-{
-	ListCell   *cell;
-
-	foreach(cell, before->problems)
-	{
-		const Problem *former = lfirst(cell);
-
-		if (former->about == problem->about && strcmp(former->text, problem->text) == 0)
-			return true;
-	}
-	return false;
-}
-
-/*
  * Gives a ledger or history to the new owner of its table, as the server does it with a
  * sequence that a table owns.  Only one that had the table's former owner,
  * and that no other table uses, goes along: a guard may name anything.  And only
@@ -1043,7 +1025,7 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 	{
 		const Problem *problem = lfirst(cell);
 
-		if (!(before != NULL && was_there(before, problem)) &&
+		if (!(before != NULL && has_problem(before->problems, problem)) &&
 			!(creates_trigger && problem->traits & PASSING))
 			refuse_unsound(relation, problem, event);
 	}

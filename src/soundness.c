@@ -92,7 +92,25 @@ typedef struct Findings
 } Findings;
 
 /*
- * Adds a problem, whose text belongs to it.
+ * Returns whether a problem is in a list, which may have it from another look.
+ */
+bool
+has_problem(const List *problems, const Problem *problem)
+{
+	ListCell   *cell;
+
+	foreach(cell, problems)
+	{
+		const Problem *other = lfirst(cell);
+
+		if (other->about == problem->about && strcmp(other->text, problem->text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Adds a problem, whose text belongs to it; once, if several lifecycles have it.
  */
 static void
 add_problem_text(Findings *findings, int sqlerrcode, int traits, const char *hint, char *text)
@@ -100,12 +118,12 @@ add_problem_text(Findings *findings, int sqlerrcode, int traits, const char *hin
 	Problem    *problem = palloc(sizeof(Problem));
 
 	problem->text = text;
-
 	problem->about = findings->about;
 	problem->sqlerrcode = sqlerrcode;
 	problem->traits = traits;
 	problem->hint = hint;
-	findings->problems = lappend(findings->problems, problem);
+	if (!has_problem(findings->problems, problem))
+		findings->problems = lappend(findings->problems, problem);
 }
 
 /* Adds a problem; its text comes last, as psprintf takes it */

@@ -36,6 +36,7 @@ extern bool has_key_index(Relation relation, const List *columns, Oid except);
 extern List *table_problems(Relation relation, const GuardTrigger *guard);
 extern List *record_problems(const RecordKind *kind, Relation record, Relation relation,
 							 List *key_columns);
+extern bool has_problem(const List *problems, const Problem *problem);
 extern List *governed_problems(Relation relation, const char *state_column);
 extern List *problems_for_ddl(Relation relation, const List *partitions,
 							  const char *state_column);

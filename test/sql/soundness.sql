@@ -151,5 +151,16 @@ ALTER EVENT TRIGGER petition_cas_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER petition_cas_start ENABLE ALWAYS;
 SELECT told($$UPDATE t SET state = 'won' WHERE id = 4$$);
 
+-- A problem that all lifecycles of a table have is told once.
+CREATE TABLE twice (id int PRIMARY KEY, state text, payment_state text);
+SELECT govern('twice', '{"open": ["won", "lost"]}');
+SELECT govern('twice', '{"due": ["paid", "waived"]}', state_column => 'payment_state');
+BEGIN;
+ALTER EVENT TRIGGER petition_cas_ddl DISABLE;
+ALTER EVENT TRIGGER petition_cas_start DISABLE;
+ALTER TABLE twice RENAME id TO number;
+SELECT problem FROM verify_fates('twice') WHERE problem NOT LIKE 'imprudent: %';
+ROLLBACK;
+
 DROP SCHEMA test_soundness CASCADE;
 DROP ROLE regress_app, regress_other;
