@@ -113,7 +113,7 @@ detail_end(StringInfo detail)
  * Returns the name of a relation with its schema, whatever the search_path.  For a
  * shard, that of its table, which is all that a client knows.
  */
-static char *
+char *
 qualified_name(Relation relation)
 {
 	const char *schema = get_namespace_name(RelationGetNamespace(relation));

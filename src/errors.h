@@ -80,6 +80,7 @@ extern bool is_row_conflict(const ErrorData *error);
 extern void check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *get_name_argument(FunctionCallInfo fcinfo, int argument);
+extern char *qualified_name(Relation relation);
 extern char *relation_detail(Relation relation);
 extern char *column_detail(Relation relation, const char *column);
 extern char *problems_detail(Relation relation, const List *problems);

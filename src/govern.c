@@ -631,6 +631,22 @@ whose_ledger(Relation relation, const GuardTrigger *guard)
 }
 
 /*
+ * Returns whether one of the guards of a table is that of its first lifecycle.
+ */
+static bool
+has_first_guard(const List *guards)
+{
+	ListCell   *cell;
+
+	foreach(cell, guards)
+	{
+		if (strcmp(((const GuardTrigger *) lfirst(cell))->name, GUARD_TRIGGER) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Raises 42710 for a table that has a trigger of a name that one of ours is to have: the
  * guard, of which there is none yet, or that against TRUNCATE, which all lifecycles share.
  * It is one of the user, or the guard of a state column whose name has the same beginning.
@@ -695,7 +711,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 
 	check_no_shard(relation);
 	wanted.graph = JsonbToCString(NULL, &graph->root, VARSIZE(graph));
-	wanted.name = find_trigger(relation, GUARD_TRIGGER) == NULL ? GUARD_TRIGGER : guard_name(state_column);
+	wanted.name = has_first_guard(guards) ? guard_name(state_column) : GUARD_TRIGGER;
 	if (key_column != NULL)
 		wanted.key_columns = list_make1(pstrdup(key_column));
 	else

@@ -34,6 +34,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
@@ -48,6 +49,7 @@
 #include "utils/syscache.h"
 
 #include "columns.h"
+#include "errors.h"
 #include "governed.h"
 
 #define MAX_GOVERNED 512
@@ -439,16 +441,22 @@ check_guard_arguments(Relation relation)
 }
 
 /*
- * Raises 55000 for a relation that nothing governs.
+ * Raises 55000 for a relation that nothing governs.  Only for one that could be governed is
+ * that advised.
  */
 void
 report_not_governed(Relation relation)
 {
+	char		relkind = relation->rd_rel->relkind;
+	bool		may_be = (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE) &&
+		relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+		!relation->rd_rel->relispartition && !IsCatalogRelation(relation) && !is_ledger(relation);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),
-			 errhint("Call govern(%s, lifecycle) first.",
-					 quote_literal_cstr(quote_identifier(RelationGetRelationName(relation)))),
+			 may_be ? errhint("Call govern(%s, lifecycle) first.",
+							  quote_literal_cstr(qualified_name(relation))) : 0,
 			 errtable(relation)));
 }
 

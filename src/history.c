@@ -130,8 +130,35 @@ static const char *rewritten_actor;
 static const char *rewritten_pseudonym;
 
 /*
+ * Raises 55000 if another trigger than ours sees changes of the rows of a ledger or history
+ * before they are stored: one that fires later could make something else of them, and one
+ * that fires earlier could keep them from ours, and from being made.
+ */
+static void
+check_fires_alone(Relation record)
+{
+	const TriggerDesc *triggers = record->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (!is_trigger_name(trigger->tgname, LEDGER_TRIGGER, RelationGetRelationName(record)) &&
+			TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+			TRIGGER_FOR_UPDATE(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("trigger \"%s\" could change rows of relation \"%s\"",
+							trigger->tgname, RelationGetRelationName(record)),
+					 errhint("Only the name of an actor may change there. Drop the trigger, or disable it."),
+					 errtable(record)));
+	}
+}
+
+/*
  * Replaces the name of who did something in all rows of a ledger or history that have
  * it, as they are committed now; connected to SPI, as the owner.  Returns how many.
+ * Raises 55000 if a trigger of the user's could keep the name there.
  */
 uint64
 rewrite_actor(Relation record, const char *actor, const char *pseudonym)
@@ -145,6 +172,7 @@ rewrite_actor(Relation record, const char *actor, const char *pseudonym)
 	Datum		values[] = {CStringGetTextDatum(actor), CStringGetTextDatum(pseudonym)};
 	volatile uint64 count = 0;
 
+	check_fires_alone(record);
 	rewritten_depth = trigger_depth() + 1;
 	rewritten_actor = actor;
 	rewritten_pseudonym = pseudonym;
@@ -210,31 +238,6 @@ changes_actor_alone(const TriggerData *call, int *column)
 }
 
 /*
- * Raises 55000 if another trigger sees changes of the rows of a relation before they are
- * stored: one that fires later could make something else of them.
- */
-static void
-check_fires_alone(Relation record, Oid ours)
-{
-	const TriggerDesc *triggers = record->trigdesc;
-
-	for (int i = 0; i < triggers->numtriggers; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-
-		if (trigger->tgoid != ours && TRIGGER_FOR_ROW(trigger->tgtype) &&
-			TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-			trigger->tgenabled != TRIGGER_DISABLED)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("trigger \"%s\" could change rows of relation \"%s\"",
-							trigger->tgname, RelationGetRelationName(record)),
-					 errhint("Only the name of an actor may change there. Drop the trigger, or disable it."),
-					 errtable(record)));
-	}
-}
-
-/*
  * Returns whether an UPDATE of a row of a ledger or history, which our trigger is called
  * for, may pass: it changes nothing but the actor; and it is the one that rewrite_actor
  * executes, or arrives from a publisher that has let it pass.  Whatever code of the user
@@ -260,6 +263,6 @@ only_rewrites_actor(const TriggerData *call)
 			strcmp(after, rewritten_pseudonym) != 0)
 			return false;
 	}
-	check_fires_alone(call->tg_relation, call->tg_trigger->tgoid);
+	check_fires_alone(call->tg_relation);
 	return true;
 }

@@ -264,6 +264,7 @@ fill_states(const Swap *swap, Datum *values)
 /*
  * Lets the reason and the request of a swap, if it has them, be what guards record,
  * until end_record is called with what this returns, or the (sub)transaction fails.
+ * Raises 22023 for a reason that cannot be recorded.
  */
 int
 begin_record(const Swap *swap)
@@ -274,8 +275,13 @@ begin_record(const Swap *swap)
 		return 0;
 	level = NewGUCNestLevel();
 	if (swap->reason != NULL)
-		(void) set_config_option("petition_cas.reason", text_to_cstring(swap->reason),
+	{
+		char	   *reason = text_to_cstring(swap->reason);
+
+		check_setting("reason", reason, REASON_LIMIT);
+		(void) set_config_option("petition_cas.reason", reason,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
 	if (swap->request_id != NULL)
 		(void) set_config_option("petition_cas.request_id", swap->request_id,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

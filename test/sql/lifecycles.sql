@@ -162,6 +162,10 @@ SELECT told($$CREATE TRIGGER petition_cas_guard_a AFTER INSERT OR UPDATE OR DELE
 CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER petition_cas_guard_c AFTER UPDATE ON unique_things FOR EACH ROW EXECUTE FUNCTION mine();
 SELECT told($$SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'c')$$);
+-- A trigger of the user's is no guard of a first lifecycle.
+CREATE TABLE named (id int PRIMARY KEY, state text);
+CREATE TRIGGER petition_cas_guard AFTER UPDATE ON named FOR EACH ROW EXECUTE FUNCTION mine();
+SELECT told($$SELECT govern('named', '{"o": ["x", "y"]}')$$);
 SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a23456789012345678901234567890123456789012345_1');
 SELECT told($$SELECT govern('unique_things', '{"o": ["x", "y"]}', state_column => 'a23456789012345678901234567890123456789012345_2')$$);
 SELECT state_column FROM governed_tables() WHERE relation = 'unique_things'::regclass ORDER BY 1;
