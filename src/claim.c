@@ -6,15 +6,15 @@
  * A locking query finds members under a snapshot and then locks each row,
  * perhaps after waiting for somebody who changes it.  A row that no longer
  * matches then is left out; but one that came to match meanwhile, as the new
- * place of an animal that was moved, is not found.  So the query runs again
- * under a newer snapshot, until it finds nothing new: then every row of the
- * set is locked, and the set is complete as of that snapshot.  Where no other
+ * place of an animal that was moved, is not found.  So the members are read again
+ * under a newer snapshot, and locked again if one of them is not locked yet, until all
+ * of them are: then the set is complete as of that snapshot.  Where no other
  * transaction has ended since before the first query, a newer snapshot would see
  * the same, and that query was enough.
  *
  * Only the first query waits for locks.  It takes them in key order, so that
  * claims do not deadlock; a row found later may come before rows that are
- * locked already, and to wait for it could close a circle.  When a later
+ * locked already, and to wait for it could close a circle.  When a later locking
  * query would have to wait, all locks are let go and everything starts
  * again.  For that the locks are taken in a subtransaction: rolling it back
  * is the only way to let go of a row's lock.
@@ -220,20 +220,18 @@ check_relation(Oid oid)
 }
 
 /*
- * Where row security takes part, a locking query leaves out without a word
- * the rows that its policies for UPDATE hide.  Looks for members that can be
- * seen and were not locked; returns whether there are none.  They may have
- * joined meanwhile; the same one missed twice in a row is hidden: 42501.
+ * Finds out whether the set that was locked is the roster: reads that under a newer
+ * snapshot, without locks, and if all of it is locked, takes it for the set.  What a
+ * locking query did not find anew is no sign of that: a row that its snapshot had, and
+ * that changed before it was locked, is left out in silence, while the one that took its
+ * place is in no snapshot looked at so far.  Raises 42501 if row security lets rows be
+ * seen that it does not let be locked.
  */
 static bool
-all_locked(Claim *claim)
+is_complete(Claim *claim)
 {
 	IdSet	   *before = claim->unlocked;
 	IdSet	   *seen;
-
-	claim->unlocked = NULL;
-	if (!claim->query->row_security)
-		return true;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	seen = roster_query_run(claim->query, ROSTER_READ);
@@ -241,8 +239,13 @@ all_locked(Claim *claim)
 
 	claim->unlocked = idset_difference(seen, claim->members);
 	if (idset_count(claim->unlocked) == 0)
+	{
+		idset_free(claim->members);
+		claim->members = seen;
 		return true;
-	if (before != NULL &&
+	}
+	idset_free(seen);
+	if (claim->query->row_security && before != NULL &&
 		idset_count(idset_difference(claim->unlocked, before)) < idset_count(claim->unlocked))
 	{
 		StringInfoData detail;
@@ -272,16 +275,15 @@ ended_transactions(void)
 }
 
 /*
- * Locks the members until no query finds a new one, for call_in_subtransaction.
- * Where the moment is the clock's, it has to be that after locking, and so there
- * is always a second query.
+ * Locks the members until all that a newer snapshot has are locked, for
+ * call_in_subtransaction.  Where the moment is the clock's, it has to be that after
+ * locking, and so there is always a second query.
  */
 static void
 lock_members(void *argument)
 {
 	Claim	   *claim = argument;
 	uint64		ended;
-	bool		settled;
 
 	MemoryContextSwitchTo(claim->context);
 	ended = ended_transactions();
@@ -290,18 +292,14 @@ lock_members(void *argument)
 	claim->waiting = false;
 
 	/* A transaction that has one snapshot sees the same in any case. */
-	settled = claim->query->now_param < 0 &&
-		(IsolationUsesXactSnapshot() || ended == ended_transactions()) &&
-		all_locked(claim);
-	while (!settled)
+	if (claim->query->now_param < 0 && !claim->query->row_security &&
+		(IsolationUsesXactSnapshot() || ended == ended_transactions()))
+		return;
+	while (!is_complete(claim))
 	{
-		IdSet	   *before = claim->members;
-
 		CHECK_FOR_INTERRUPTS();
+		idset_free(claim->members);
 		claim->members = roster_query_run(claim->query, ROSTER_LOCK_NOWAIT);
-		settled = idset_count(idset_difference(claim->members, before)) == 0;
-		idset_free(before);
-		settled &= all_locked(claim);
 	}
 }
 
@@ -330,8 +328,14 @@ roster_claim(RosterQuery *query)
 			return claim.members;
 
 		MemoryContextDelete(claim.context);
-		if (IsolationUsesXactSnapshot() && is_row_conflict(error))
-			return NULL;
+		if (is_row_conflict(error))
+		{
+			if (IsolationUsesXactSnapshot())
+				return NULL;
+			/* a row that was waited for has moved to another partition */
+			FreeErrorData(error);
+			continue;
+		}
 		if (error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED && has_citus())
 			error->hint = pstrdup("Citus locks rows of one shard in a statement. Name the distribution column in the filter; or keep the table in a distributed schema; or call validate_roster and then the set form, which judges each row.");
 		/* if somebody else holds a new member, we begin again */

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -92,6 +93,32 @@ command_ok(
 	],
 	'eight clients, none of which met an error');
 cmp_ok($node->safe_psql('postgres', 'SELECT sum(claims) FROM pen'), '>', 0, 'claims were made and acted on');
+# A place has the animals 1 to 2000 and, in every snapshot, just one of fifty others, which
+# take turns. A set without any of those never was there, and cannot be claimed.
+$node->safe_psql('postgres', q{
+	CREATE TABLE fold (id int PRIMARY KEY, place text);
+	INSERT INTO fold SELECT i, CASE WHEN i <= 2001 THEN 'in' ELSE 'out' END FROM generate_series(1, 2050) i});
+append_to_file("$dir/turn.sql", q{
+\set leaves 2001 + :turn % 50
+\set turn :turn + 1
+\set comes 2001 + :turn % 50
+UPDATE fold SET place = CASE id WHEN :comes THEN 'in' ELSE 'out' END WHERE id IN (:comes, :leaves);
+});
+append_to_file("$dir/claim.sql", q{
+DO $$
+BEGIN
+	PERFORM claim_roster('fold', 'place:in', NULL, (SELECT roster_hash(array_agg(i)) FROM generate_series(1, 2000) i));
+	RAISE 'claimed what never was';
+EXCEPTION WHEN SQLSTATE 'PF005' THEN
+END $$;
+});
+my @turns = ('pgbench', '-n', '-c', 1, '-h', $node->host, '-p', $node->port);
+my ($turned, $told);
+my $turning = IPC::Run::start([ @turns, '-T', 300, '-D', 'turn=0', '-f', "$dir/turn.sql", 'postgres' ], '<', '/dev/null', '>', \$turned, '2>', \$told);
+command_ok([ @turns, '-t', 150, '-f', "$dir/claim.sql", 'postgres' ], 'no set is claimed that never was');
+$turning->kill_kill;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM fold WHERE place = 'in'}), 2001, 'while others took turns');
+
 unlike(slurp_file($node->logfile), qr/deadlock detected|PANIC|terminated by signal/, 'no deadlock, no crash');
 $node->stop;
 done_testing();
