@@ -470,7 +470,7 @@ settle_bulk(Bulk *bulk)
 /*
  * Swaps the remaining rows one by one, in the order of their keys: above
  * READ COMMITTED, a single row that has changed since the snapshot fails
- * the statement for all; so does, where fated rows may be deleted, a key whose
+ * the statement for all, and at READ COMMITTED one that has moved to another partition; so does, where fated rows may be deleted, a key whose
  * fate an earlier row has got; of a request that moves rows to a state that leads on,
  * it is asked for each whether it has done so already; and Citus locks no rows of several shards in one.
  */
@@ -509,7 +509,7 @@ make_bulk_swap(Bulk *bulk)
 	}
 	if (!bulk->swap->is_transition)
 		 /* known without an UPDATE */ ;
-	else if (!IsolationUsesXactSnapshot())
+	else if (!may_meet_conflict(bulk->swap))
 		swap_items(bulk);
 	else if (meets_conflict(swap_items_for_subtransaction, bulk, &conflict))
 	{

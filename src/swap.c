@@ -522,16 +522,37 @@ execute_swap_for_subtransaction(void *argument)
 	swap->current.exists = execute_swap(swap);
 }
 
+static RowVersion read_version(const Swap *swap, Snapshot snapshot);
+static RowVersion read_current_version(const Swap *swap);
+
 /*
- * Has the swap's row changed since the transaction's snapshot?  Asks the
+ * Can the server refuse to update or lock a row because it has changed?  Above READ
+ * COMMITTED it does; at READ COMMITTED where a row that was waited for has moved to
+ * another partition.
+ */
+bool
+may_meet_conflict(const Swap *swap)
+{
+	return IsolationUsesXactSnapshot() ||
+		swap->relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		swap->relation->rd_rel->relispartition;
+}
+
+/*
+ * Has the swap's row changed since the transaction's snapshot, or at READ COMMITTED,
+ * since the call began?  Above READ COMMITTED, asks the
  * server by locking it.  One that somebody else has locked has not changed
  * yet: that a row has changed is told before any lock is waited for.
  */
 static bool
 row_has_changed(Swap *swap)
 {
-	ErrorData  *error = call_in_subtransaction(execute_probe, swap);
+	ErrorData  *error;
 
+	if (!IsolationUsesXactSnapshot())
+		return !is_same_version(read_version(swap, GetActiveSnapshot()),
+								read_current_version(swap));
+	error = call_in_subtransaction(execute_probe, swap);
 	if (error == NULL || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		return false;
 	if (!is_row_conflict(error))
@@ -540,9 +561,9 @@ row_has_changed(Swap *swap)
 }
 
 /*
- * Executes the UPDATE of one row at REPEATABLE READ or SERIALIZABLE.  Returns
+ * Executes the UPDATE of one row where may_meet_conflict.  Returns
  * whether the row was updated; *changed is whether it was refused because the
- * row has changed since the snapshot.  The same error may come from another
+ * row has changed, see row_has_changed.  The same error may come from another
  * row that somebody's trigger works on: then ours has not changed, and the
  * error is passed on as what it is.
  */
@@ -725,7 +746,7 @@ was_moved_before(Swap *swap)
 	if (swap->request_id == NULL || swap->is_fate || !swap->is_transition)
 		return false;
 	/* a row that has changed since the snapshot is one that try_swap tells */
-	if (IsolationUsesXactSnapshot())
+	if (may_meet_conflict(swap))
 		(void) meets_conflict(execute_hold, swap, &conflict);
 	else
 		execute_hold(swap);
@@ -752,7 +773,7 @@ execute_swap_of_new_row(Swap *swap, bool *changed, bool *fated)
 	 */
 	*fated = error->sqlerrcode == ERRCODE_ALREADY_FATED && has_fate(swap->governed, swap->key) &&
 		(swap->function->form_row == NULL || was_assigned(swap));
-	*changed = IsolationUsesXactSnapshot() && is_row_conflict(error) && row_has_changed(swap);
+	*changed = may_meet_conflict(swap) && is_row_conflict(error) && row_has_changed(swap);
 	if (!*fated && !*changed)
 		ReThrowError(error);
 	return false;
@@ -772,9 +793,32 @@ execute_swap_once(Swap *swap, bool *changed, bool *fated)
 	if (swap->is_fate && !swap->governed->options.keep_rows &&
 		(swap->function->form_row == NULL || swap->request_id != NULL))
 		return execute_swap_of_new_row(swap, changed, fated);
-	if (IsolationUsesXactSnapshot())
+	if (may_meet_conflict(swap))
 		return execute_swap_in_snapshot(swap, changed);
 	return execute_swap(swap);
+}
+
+static void
+execute_lock(void *argument)
+{
+	Swap	   *swap = argument;
+
+	swap->current.exists = execute_on_row(swap, &lock_row, InvalidSnapshot) > 0;
+}
+
+/*
+ * Locks the swap's row, if it is in the expected state; returns whether it is.
+ */
+static bool
+lock_expected_row(Swap *swap)
+{
+	ErrorData  *conflict;
+
+	if (!may_meet_conflict(swap))
+		execute_lock(swap);
+	else if (meets_conflict(execute_lock, swap, &conflict))
+		return false;
+	return swap->current.exists;
 }
 
 /*
@@ -795,7 +839,7 @@ settle_swap(Swap *swap)
 	{
 		if (is_same_version(before, read_current_version(swap)))
 			report_suppressed(swap, swap->key);
-		if (try > 0 && execute_on_row(swap, &lock_row, InvalidSnapshot) > 0)
+		if (try > 0 && lock_expected_row(swap))
 		{
 			if (execute_swap_once(swap, &changed, &fated))
 				return ASSIGNED;

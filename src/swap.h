@@ -124,6 +124,7 @@ extern HeapTuple returned_row(uint64 number);
 extern bool is_same_version(RowVersion a, RowVersion b);
 extern bool row_is_hidden(const Swap *swap);
 extern Outcome find_outcome(const Swap *swap, RowState began, RowState current, bool changed);
+extern bool may_meet_conflict(const Swap *swap);
 extern bool meets_conflict(void (*function) (void *), void *argument, ErrorData **conflict);
 pg_noreturn extern void report_suppressed(const Swap *swap, const Datum *key);
 pg_noreturn extern void report_not_unique(const Swap *swap, const Datum *key);
