@@ -129,6 +129,8 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
+	List	   *ungoverned;		/* OIDs of those that it names, and that had no
+								 * guard */
 	Oid			view;			/* that it replaces, or InvalidOid */
 	int			view_columns;	/* of that, before */
 	bool		dropped;		/* it has dropped something */
@@ -519,16 +521,38 @@ note_before(Oid relid, Oid named, bool counts, const Event *event)
 }
 
 /*
+ * Notes that a relation, which the command names, has no guard.
+ */
+static void
+note_ungoverned(Oid relid, const Event *event)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+	event->watch->ungoverned = list_append_unique_oid(event->watch->ungoverned, relid);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * What is noted is waited for with this lock: it conflicts with that of govern, CREATE
+ * TRIGGER and whoever alters the relation, and not with those who read and write.  All
+ * commands of note_command take a stronger one, that on a heap of which they name an index
+ * excepted.  It is not kept: with it two commands that want a stronger one would wait for
+ * each other.
+ */
+#define NOTING_LOCK RowExclusiveLock
+
+/*
  * Notes how the governed tables are that a relation, which the command names,
  * belongs to.  Those that use it as a ledger are noted even if that is somebody
  * else's now: the command may change that.
  *
- * Waits for whoever alters the relation, as the command is about to do anyway.
+ * Waits for whoever alters or governs the relation, as the command is about to do anyway.
  */
 static void
 note_relation(Oid relid, const Event *event)
 {
 	char		relkind = get_rel_relkind(relid);
+	LOCKMODE	lock = NOTING_LOCK;
 	Relation	relation;
 	List	   *tables;
 	bool		by_name;
@@ -536,13 +560,22 @@ note_relation(Oid relid, const Event *event)
 	ListCell   *cell;
 
 	if (relkind == RELKIND_INDEX || relkind == RELKIND_PARTITIONED_INDEX)
+	{
 		relid = IndexGetRelation(relid, true);
+		if (!IsA(event->command, DropStmt))
+			lock = AccessShareLock;
+	}
 	if (!OidIsValid(relid))
 		return;
-	LockRelationOid(relid, AccessShareLock);
-	UnlockRelationOid(relid, AccessShareLock);
+	LockRelationOid(relid, lock);
+	UnlockRelationOid(relid, lock);
 	if (!may_concern_us(relid) || (relation = look_at_relation(relid)) == NULL)
+	{
+		note_ungoverned(relid, event);
 		return;
+	}
+	if (!has_guard(relation))
+		note_ungoverned(relid, event);
 	by_name = !has_guard(relation) && is_ledger(relation);
 	tables = by_name ? tables_naming(relation, event) : governed_tables_of(relation, event);
 	owner = relation->rd_rel->relowner;
@@ -559,11 +592,13 @@ note_relation(Oid relid, const Event *event)
 /*
  * Notes the relations of a part of a command: of a name, of a list, or of a
  * subcommand of ALTER TABLE that makes the table a part of another one, or ends
- * that.  Everything else is passed over.
+ * that.  Everything else is passed over.  What a name means is asked again after waiting, as
+ * the command itself does: whoever was waited for may have given it to another relation.
  */
 static void
 note_names(Node *node, const Event *event)
 {
+	Oid			relid;
 	ListCell   *cell;
 
 	if (node == NULL)
@@ -571,7 +606,12 @@ note_names(Node *node, const Event *event)
 	switch (nodeTag(node))
 	{
 		case T_RangeVar:
-			note_relation(RangeVarGetRelid((RangeVar *) node, NoLock, true), event);
+			relid = RangeVarGetRelidExtended((RangeVar *) node, NOTING_LOCK, RVR_MISSING_OK, NULL, NULL);
+			if (OidIsValid(relid))
+			{
+				UnlockRelationOid(relid, NOTING_LOCK);
+				note_relation(relid, event);
+			}
 			break;
 		case T_List:
 			foreach(cell, (List *) node)
@@ -686,7 +726,8 @@ note_view(ViewStmt *command, const Event *event)
 
 /*
  * Notes how the governed tables are that a command, which may be a part of the
- * one that the event is about, names.
+ * one that the event is about, names.  Commands on indexes are left out that weaken
+ * nothing: CREATE INDEX and REINDEX do not wait for each other.
  */
 static void
 note_command(Node *command, const Event *event)
@@ -703,11 +744,9 @@ note_command(Node *command, const Event *event)
 		{T_AlterObjectSchemaStmt, offsetof(AlterObjectSchemaStmt, relation)},
 		{T_CreateTrigStmt, offsetof(CreateTrigStmt, relation)},
 		{T_RuleStmt, offsetof(RuleStmt, relation)},
-		{T_IndexStmt, offsetof(IndexStmt, relation)},
 		{T_CreatePolicyStmt, offsetof(CreatePolicyStmt, table)},
 		{T_AlterPolicyStmt, offsetof(AlterPolicyStmt, table)},
 		{T_CreateStatsStmt, offsetof(CreateStatsStmt, relations)},
-		{T_ReindexStmt, offsetof(ReindexStmt, relation)},
 		{T_CreateStmt, offsetof(CreateStmt, inhRelations)},
 		{T_CreateForeignTableStmt, offsetof(CreateForeignTableStmt, base.inhRelations)}
 	};
@@ -1049,6 +1088,14 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 	if (relation == NULL)
 		return;
 	guards = known_guards(relation);
+	if (before == NULL && guards != NIL && !is_trigger && event->watch != NULL &&
+		list_member_oid(event->watch->ungoverned, relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("relation \"%s\" has been governed while the command began",
+						RelationGetRelationName(relation)),
+				 errhint("Run the command again."),
+				 errtable(relation)));
 	if (is_trigger)
 	{
 		foreach(cell, guards)
