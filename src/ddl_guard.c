@@ -48,6 +48,7 @@
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_trigger.h"
@@ -70,6 +71,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -144,7 +146,17 @@ typedef struct Event
 	Node	   *command;
 	Oid			function;		/* the event trigger's */
 	Watch	   *watch;			/* NULL if nobody saw the command begin */
+	bool		has_guarded;	/* of a drop: whether they are read, */
+	List	   *guarded;		/* the Guardeds that are left */
 } Event;
+
+/* A table that has guards */
+typedef struct Guarded
+{
+	Oid			relid;
+	Oid			namespace;
+	List	   *guards;			/* GuardTriggers */
+} Guarded;
 
 /* ----------------------------------------------------------------------
  * What a command has touched
@@ -854,14 +866,15 @@ guard_start(PG_FUNCTION_ARGS)
 	begun->is_altering = IsA(event.command, AlterTableStmt) ||
 		(watch != NULL && watch->is_altering);
 	event.watch = begun;
+	if (judge)
+		note_command(event.command, &event);
+	/* after waiting for whoever is dropping another index */
 	if (judge && IsA(drop, DropStmt) && drop->removeType == OBJECT_INDEX && drop->concurrent)
 	{
 		foreach(cell, drop->objects)
 			check_index_kept(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
 											  NoLock, true), &event);
 	}
-	if (judge)
-		note_command(event.command, &event);
 	set_watch(begun);
 	return PointerGetDatum(NULL);
 }
@@ -924,11 +937,11 @@ let_ledger_follow(Relation relation, const Before *before, const GuardTrigger *g
 	if (follows && has_user_code(kind, ledger, guard->key_columns) && kind == &history_kind)
 		report_protected_relation(ledger,
 								  "cannot give history \"%s\", which runs code of its own, to the new owner of its table",
-								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
+								  "Its triggers, defaults, constraints, indexes or statistics would run as the new owner. Drop them first.");
 	if (follows && has_user_code(kind, ledger, guard->key_columns))
 		report_protected_relation(ledger,
 								  "cannot give ledger \"%s\", which runs code of its own, to the new owner of its table",
-								  "Its triggers, defaults, constraints or indexes would run as the new owner. Drop them first.");
+								  "Its triggers, defaults, constraints, indexes or statistics would run as the new owner. Drop them first.");
 	relation_close(ledger, NoLock);
 	if (!follows)
 		return;
@@ -1496,10 +1509,11 @@ check_type_column(Oid relid, AttrNumber attno, bool is_label)
  * Looks for the columns of a type, or of one that is made of it (a domain, an
  * array, a range, a composite type), that govern a table.  Everything that uses
  * the type depends on it.  Where a column of a row type has come, gone or changed,
- * keys of that type would be told apart by other values.  InvalidOid is no type.
+ * keys of that type would be told apart by other values.  InvalidOid is no type; one of
+ * the types seen is not looked at again: there may be very many ways to it.
  */
 static void
-check_type_users(Oid type, bool is_label)
+check_type_users_but(Oid type, bool is_label, List **seen)
 {
 	Relation	depend;
 	ScanKeyData keys[2];
@@ -1507,8 +1521,9 @@ check_type_users(Oid type, bool is_label)
 	HeapTuple	tuple;
 
 	check_stack_depth();
-	if (!OidIsValid(type))
+	if (!OidIsValid(type) || list_member_oid(*seen, type))
 		return;
+	*seen = lappend_oid(*seen, type);
 	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(TypeRelationId));
@@ -1521,15 +1536,23 @@ check_type_users(Oid type, bool is_label)
 
 		CHECK_FOR_INTERRUPTS();
 		if (form->classid == TypeRelationId)
-			check_type_users(form->objid, is_label);
+			check_type_users_but(form->objid, is_label, seen);
 		else if (form->classid == RelationRelationId && form->objsubid > 0)
 		{
 			check_type_column(form->objid, form->objsubid, is_label);
-			check_type_users(get_rel_type_id(form->objid), is_label);
+			check_type_users_but(get_rel_type_id(form->objid), is_label, seen);
 		}
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
+}
+
+static void
+check_type_users(Oid type, bool is_label)
+{
+	List	   *seen = NIL;
+
+	check_type_users_but(type, is_label, &seen);
 }
 
 /*
@@ -1616,31 +1639,138 @@ guard_ddl(PG_FUNCTION_ARGS)
  */
 
 /*
- * Refuses the drop of one of our triggers while its table stays; a ledger's
- * may go once no table uses it.  If the table is gone too, and was a ledger, the
- * table that used it is judged as one that the command named.
+ * Returns the row of a catalog that has that OID, in the column of that number and by that
+ * index, as it was before the command; NULL if there was none.
+ */
+static HeapTuple
+former_row(Oid catalog_oid, Oid index, AttrNumber column, Oid oid)
+{
+	Relation	catalog = table_open(catalog_oid, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+	/* the snapshot of the command, in which it has done nothing yet */
+	scan = systable_beginscan(catalog, index, true, GetActiveSnapshot(), 1, &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		row = heap_copytuple(row);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return row;
+}
+
+/*
+ * Returns the tables that have guards, which are read once for all that is dropped.
+ */
+static List *
+guarded_tables(Event *event)
+{
+	ListCell   *cell;
+
+	if (event->has_guarded)
+		return event->guarded;
+	event->has_guarded = true;
+	foreach(cell, tables_with_guards(own_function(get_namespace_name(get_func_namespace(event->function)),
+												  "guard_fate")))
+	{
+		Guarded    *table = palloc(sizeof(Guarded));
+
+		table->relid = lfirst_oid(cell);
+		table->namespace = get_rel_namespace(table->relid);
+		table->guards = read_guard_names(table->relid);
+		event->guarded = lappend(event->guarded, table);
+	}
+	return event->guarded;
+}
+
+/*
+ * Returns whether a table's guards name a ledger or history of a namespace.
+ */
+static bool
+names_record(const Guarded *table, Oid namespace, const char *record)
+{
+	ListCell   *cell;
+
+	if (table->namespace != namespace)
+		return false;
+	foreach(cell, table->guards)
+	{
+		if (kind_for_guard(lfirst(cell), record) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Refuses the drop of a ledger or history with which its guards went, while a table stays
+ * that uses it.  One that the command named is judged when that has ended.
  */
 static void
-check_lost_trigger(const char *schema, const char *table, const char *trigger, const Event *event)
+check_lost_record(Oid relid, Event *event)
 {
+	HeapTuple	row = former_row(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid);
+	Form_pg_class record;
+	ListCell   *cell;
+
+	if (!HeapTupleIsValid(row))
+		return;
+	record = (Form_pg_class) GETSTRUCT(row);
+	/* its table went with the schema that both were in */
+	if (get_namespace_name(record->relnamespace) == NULL)
+		return;
+	foreach(cell, guarded_tables(event))
+	{
+		const Guarded *table = lfirst(cell);
+		Relation	relation;
+
+		if (!names_record(table, record->relnamespace, NameStr(record->relname)) ||
+			find_before(table->relid, event) != NULL ||
+			!uses_ledger_of(table->relid, record->relowner) ||
+			(relation = look_at_relation(table->relid)) == NULL)
+			continue;
+		report_protected_relation(relation,
+								  "cannot drop the ledger or history of governed relation \"%s\"",
+								  "Drop the table with it, or call ungovern first.");
+	}
+}
+
+/*
+ * Refuses the drop of one of our triggers while its table stays; a ledger's
+ * may go once no table uses it.  What it called tells whether it was ours: of a stranger's
+ * trigger the name alone may be.  If a ledger is gone with its trigger, see
+ * check_lost_record.
+ */
+static void
+check_lost_trigger(Oid oid, const char *schema, const char *table, const char *trigger, Event *event)
+{
+	HeapTuple	row = former_row(TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, oid);
+	Form_pg_trigger former = HeapTupleIsValid(row) ? (Form_pg_trigger) GETSTRUCT(row) : NULL;
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
 	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	bool		is_ledgers = is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
+		is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table);
 
 	if (relation == NULL)
+	{
+		if (former != NULL && is_trigger_name(trigger, LEDGER_TRIGGER, table) &&
+			is_own_function(former->tgfoid, "guard_ledger"))
+			check_lost_record(former->tgrelid, event);
 		return;
-	if (has_guard_name(trigger) || is_trigger_name(trigger, TRUNCATE_TRIGGER, table))
+	}
+	if ((has_guard_name(trigger) || is_trigger_name(trigger, TRUNCATE_TRIGGER, table)) &&
+		(former == NULL || is_own_function(former->tgfoid, "guard_fate") ||
+		 is_own_function(former->tgfoid, "guard_truncate")))
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
-	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
-		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
-		tables_using(relation, InvalidOid, event) != NIL && record_kind(relation) == &history_kind)
+	if (is_ledgers && tables_using(relation, InvalidOid, event) != NIL &&
+		record_kind(relation) == &history_kind)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards history \"%s\"",
 								  "It stays while a table uses the history.");
-	if ((is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
-		 is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table)) &&
-		tables_using(relation, InvalidOid, event) != NIL)
+	if (is_ledgers && tables_using(relation, InvalidOid, event) != NIL)
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards ledger \"%s\"",
 								  "It stays while a table uses the ledger.");
@@ -1730,7 +1860,7 @@ check_lost_column(Oid relid, const char *column, const Event *event)
  * a trigger of one of our names.
  */
 static void
-check_dropped(uint64 row, const Event *event)
+check_dropped(uint64 row, Event *event)
 {
 	char	   *type = TextDatumGetCString(result_value(row, 2));
 	bool		is_trigger = strcmp(type, "trigger") == 0;
@@ -1750,7 +1880,7 @@ check_dropped(uint64 row, const Event *event)
 	if (!is_trigger)
 		check_lost_column(DatumGetObjectId(result_value(row, 1)), texts[2], event);
 	else if (strncmp(texts[2], "petition_cas_", strlen("petition_cas_")) == 0)
-		check_lost_trigger(texts[0], texts[1], texts[2], event);
+		check_lost_trigger(DatumGetObjectId(result_value(row, 1)), texts[0], texts[1], texts[2], event);
 }
 
 /*
@@ -1765,7 +1895,7 @@ Datum
 guard_drop(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr plan = NULL;
-	Event		event;
+	Event		event = {0};
 
 	if (!begin_event(fcinfo, "guard_drop", "sql_drop", &event))
 		return PointerGetDatum(NULL);

@@ -55,6 +55,7 @@
 #include "catalog/pg_event_trigger.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
@@ -1055,6 +1056,17 @@ has_user_code(const RecordKind *kind, Relation ledger, const List *key_columns)
 	{
 		if (!triggers->triggers[i].tgisinternal &&
 			!is_own_function(triggers->triggers[i].tgfoid, "guard_ledger"))
+			return true;
+	}
+	foreach(cell, RelationGetStatExtList(ledger))
+	{
+		HeapTuple	statistics = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(lfirst_oid(cell)));
+		bool		has_code = HeapTupleIsValid(statistics) &&
+			!heap_attisnull(statistics, Anum_pg_statistic_ext_stxexprs, NULL);
+
+		if (HeapTupleIsValid(statistics))
+			ReleaseSysCache(statistics);
+		if (has_code)
 			return true;
 	}
 	foreach(cell, RelationGetIndexList(ledger))
