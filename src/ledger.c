@@ -867,6 +867,7 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 	bool		one = fates->count == 1;
 	const StatementForm *form;
 	uint64		inserted = 0;
+	char	   *fate = NULL;
 	bool		done;
 	LedgerRow	row;
 
@@ -884,11 +885,22 @@ write_fates(Governed *governed, Relation relation, Oid ledger, const Fates *fate
 		form = &insert_row;
 	else
 		form = fates->hashes == NULL ? &insert_rows : &insert_rows_with_evidence;
-	done = insert_fates(governed, form, ledger, &row, fates, &inserted, conflict);
+
+	/*
+	 * one that is newer than the transaction's snapshot would be 40001 for
+	 * the server
+	 */
+	if (imports && IsolationUsesXactSnapshot())
+	{
+		fill_row_keys(&row, &governed->key, fates);
+		fate = read_fate(governed, ledger, &row);
+	}
+	done = fate != NULL ||
+		insert_fates(governed, form, ledger, &row, fates, &inserted, conflict);
 	if (done && imports && inserted == 0)
 	{
-		char	   *fate = read_fate(governed, ledger, &row);
-
+		if (fate == NULL)
+			fate = read_fate(governed, ledger, &row);
 		if (fate == NULL)
 			report_unrecorded(governed, relation);
 

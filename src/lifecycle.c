@@ -427,12 +427,23 @@ drawing_order(const Lifecycle *lifecycle, int *ninitial)
 }
 
 /*
- * Is the name one that Mermaid takes for a state as it stands?  Its keywords
- * are all lower case, so names in lower case get an alias too.
+ * Is the name one that Mermaid takes for a state as it stands?  Some of its keywords are
+ * such in lower case alone, so names in lower case get an alias too; and these, of Mermaid
+ * 11, in any case.
  */
 static bool
 is_plain_name(const char *name)
 {
+	static const char *const keywords[] = {
+		"CLASS", "CLASSDEF", "CLICK", "DEFAULT", "HREF", "NOTE", "SCALE", "STATE",
+		"STATEDIAGRAM", "STYLE"
+	};
+
+	for (int i = 0; i < lengthof(keywords); i++)
+	{
+		if (strcmp(name, keywords[i]) == 0)
+			return false;
+	}
 	if (*name < 'A' || *name > 'Z')
 		return false;
 	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);

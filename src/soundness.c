@@ -526,6 +526,31 @@ find_kind_problems(Findings *findings, Relation relation)
 }
 
 /*
+ * Looks whether the state is a part of the key: then a transition would be a row with
+ * another key, where the table is partitioned by it, and else none at all.
+ */
+static void
+find_state_in_key(Findings *findings, const GuardTrigger *guard)
+{
+	if (has_name(guard->key_columns, guard->state_column))
+		add_problem(findings, ERRCODE_INVALID_PARAMETER_VALUE, 0,
+					"What tells a row from others has to stay when its state changes. Give it a key without the state; a table cannot be partitioned by it.",
+					"state column \"%s\" is part of the key", guard->state_column);
+}
+
+/*
+ * Looks at all columns that a guard judges.
+ */
+static void
+find_column_problems(Findings *findings, Relation relation, const GuardTrigger *guard)
+{
+	find_key_problems(findings, relation, guard->key_columns);
+	find_state_problems(findings, relation, guard->state_column, guard->graph);
+	find_state_in_key(findings, guard);
+	find_evidence_problems(findings, relation, guard);
+}
+
+/*
  * Returns the problems of a table that is to be governed as guard says.
  */
 List *
@@ -534,11 +559,7 @@ table_problems(Relation relation, const GuardTrigger *guard)
 	Findings	findings = {0};
 
 	if (find_kind_problems(&findings, relation))
-	{
-		find_key_problems(&findings, relation, guard->key_columns);
-		find_state_problems(&findings, relation, guard->state_column, guard->graph);
-		find_evidence_problems(&findings, relation, guard);
-	}
+		find_column_problems(&findings, relation, guard);
 	return findings.problems;
 }
 
@@ -858,9 +879,7 @@ static void
 find_lifecycle_problems(Findings *findings, Relation relation, Relation partition,
 						const GuardTrigger *guard, bool is_first)
 {
-	find_key_problems(findings, relation, guard->key_columns);
-	find_state_problems(findings, relation, guard->state_column, guard->graph);
-	find_evidence_problems(findings, relation, guard);
+	find_column_problems(findings, relation, guard);
 	/* where Citus creates a trigger on TRUNCATE, it leaves out the shards */
 	if (is_first && (find_trigger(relation, TRUNCATE_TRIGGER) != NULL ||
 					 !is_shard(RelationGetRelid(relation))))

@@ -133,6 +133,13 @@ RESET ROLE;
 DROP OWNED BY regress_owner, regress_stranger;
 DROP ROLE regress_owner, regress_stranger;
 
+-- A key that has the state in it: a transition would be another row.
+CREATE TABLE listed (id int, state text, PRIMARY KEY (id, state)) PARTITION BY LIST (state);
+SELECT told($$ SELECT govern('listed', '{"open": ["void"]}') $$);
+CREATE TABLE keyed_by_state (id int, state text, PRIMARY KEY (state, id));
+SELECT told($$ SELECT govern('keyed_by_state', '{"open": ["void"]}') $$);
+SELECT told($$ SELECT govern('keyed_by_state', '{"open": ["void"]}', key_column => 'state') $$);
+
 -- Trigger events that wait for the end of the transaction; the hint helps.
 CREATE TABLE waiting (id int PRIMARY KEY, state text, other int REFERENCES plain DEFERRABLE INITIALLY DEFERRED);
 BEGIN;

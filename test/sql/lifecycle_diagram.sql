@@ -23,6 +23,10 @@ SELECT lifecycle_diagram('circle');
 CREATE TABLE lines (id int PRIMARY KEY, state text);
 SELECT govern('lines', jsonb_build_object(E'two\nlines', jsonb_build_array(E'tab\there', 'S2', 's2')));
 SELECT lifecycle_diagram('lines');
+-- Words that Mermaid keeps for itself, in capitals too, and such that it does not.
+CREATE TABLE words (id int PRIMARY KEY, state text);
+SELECT govern('words', '{"STATE": ["NOTE", "CLASS", "STYLE", "SCALE", "CLICK", "DEFAULT", "CLASSDEF", "HREF", "STATEDIAGRAM", "STATEMENT", "NOTE_1"]}');
+SELECT lifecycle_diagram('words');
 -- In the order in which the states are reached, not that of the JSON's keys; and
 -- names that begin with something else than a letter.
 CREATE TABLE deep (id int PRIMARY KEY, state text);
