@@ -207,7 +207,7 @@ CREATE FUNCTION assign_fates(submission_ids uuid[], expected_state text, new_sta
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION assign_fates(uuid[], text, text, text, text) IS
-'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned, unless there is a request_id. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule, or with a key column that is an array.';
+'Like try_assign_fate for many petitions in one statement, which locks them in the order of their ids; returns an outcome for each, in the order given. An id that is given again repeats the outcome of the first time, except that already_fated follows assigned, unless there is a request_id. Errors: those of try_assign_fate, 22004 for a null id, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
 
 CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                  changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
@@ -217,7 +217,7 @@ CREATE FUNCTION compare_and_swap(subject anyelement, key anycompatible, expected
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap(anyelement, anycompatible, text, text, jsonb, text, text, text, name) IS
-'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders. The key may be of any type, and its text form is read by the key''s own; one of several columns is a JSON array of their values, or an object. changes are other columns to set in the same UPDATE, a JSON object; the reason is recorded in the ledger; seen_hash is the evidence_hash of the row as it was seen; a request_id makes a retry of the call safe; state_column names the lifecycle if there are several. Errors: those of assign_fate, and 42804 if subject does not have the row type of a table, 23514 if it is of a domain that the row would violate, 22023 also for a key of another form, changes that are no object or set the key, a state column or evidence that was seen, a request_id for a transition that is no fate, and a state_column that is not governed, or none where there are several lifecycles, 42703 for changes of a column that there is not, 0A000 for a generated state column.';
+'Moves a row of a governed table from expected_state to new_state, by any transition of its lifecycle; returns the row. The table is named by the type of subject, such as null::orders. The key may be of any type, and its text form is read by the key''s own; one of several columns is a JSON array of their values, or an object. changes are other columns to set in the same UPDATE, a JSON object; the reason is recorded in the ledger; seen_hash is the evidence_hash of the row as it was seen; a request_id makes a retry of the call safe; state_column names the lifecycle if there are several. Errors: those of assign_fate, and 42804 if subject does not have the row type of a table, 23514 if it is of a domain that the row would violate, 22023 also for a key of another form, changes that are no object or set the key, a state column or evidence that was seen, a request_id for a transition that is no fate of a table without a history, and a state_column that is not governed, or none where there are several lifecycles, 42703 for changes of a column that there is not, 0A000 for a generated state column.';
 
 CREATE FUNCTION try_compare_and_swap(subject anyelement, key anycompatible, expected_state text, new_state text,
                                      changes jsonb DEFAULT NULL, reason text DEFAULT NULL,
@@ -246,7 +246,7 @@ CREATE FUNCTION compare_and_swap_many(subject anyelement, keys anycompatiblearra
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION compare_and_swap_many(anyelement, anycompatiblearray, text, text, jsonb, text, text, name) IS
-'Like try_compare_and_swap for many rows in one statement, which locks them in the order of their keys; returns an outcome for each key, in the order given. A key that is given again repeats the outcome of the first time, except that assigned is followed, without a request_id, by already_fated after a fate, and by concurrent_modification after another transition. Errors: those of try_compare_and_swap, 22004 for a null key, and 0A000 on a table with an ON UPDATE DO ALSO rule.';
+'Like try_compare_and_swap for many rows in one statement, which locks them in the order of their keys; returns an outcome for each key, in the order given. A key that is given again repeats the outcome of the first time, except that assigned is followed, without a request_id, by already_fated after a fate, and by concurrent_modification after another transition. Errors: those of try_compare_and_swap, 22004 for a null key, and 0A000 on a table with an ON UPDATE DO ALSO rule, or with a key column that is an array.';
 
 --
 -- Storage guard against DDL

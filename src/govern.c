@@ -233,7 +233,7 @@ check_existing_record(const RecordKind *kind, Oid existing, const char *name, Re
 	ledger = open_relation(existing, ShareRowExclusiveLock);
 	if (is_used_by_other(relation, name, guard_fate))
 		refuse_record(kind, name, relation, "another table uses it",
-					  "Rename the table that is to be governed, or ungovern the other one.");
+					  "Rename the table that is to be governed; or ungovern the other one, and rename its ledger.");
 	problems = record_problems(kind, ledger, relation, key_columns);
 	if (problems != NIL)
 	{
@@ -470,11 +470,11 @@ create_ledger_guards(Oid ledger, const char *schema, const char *whose)
 
 /*
  * Raises 22023 if rows have states that the lifecycle does not know, and
- * 55000 if they are at odds with a ledger from an earlier time; names some.
+ * 55000, with that hint, if they are at odds with the ledger; names some.
  * Fates whose row is gone are for check_leftover to judge.
  */
 static void
-check_rows(const Governed *governed)
+check_rows(const Governed *governed, const char *hint)
 {
 	Comparison	comparison;
 	Disagreement disagreement;
@@ -509,7 +509,7 @@ check_rows(const Governed *governed)
 			 errmsg("rows of relation \"%s\" are at odds with its ledger \"%s\"",
 					governed->relation, governed->ledger),
 			 errdetail_internal("%s", list.data),
-			 errhint("The ledger is from an earlier govern of this table. Correct the rows; or rename the ledger to begin a new one.")));
+			 errhint("%s", hint)));
 }
 
 /*
@@ -570,10 +570,10 @@ check_leftover(const Governed *governed)
  * with lifecycle and ledger.
  */
 static void
-take_over_rows(const Governed *governed)
+take_over_rows(const Governed *governed, const char *hint)
 {
 	write_missing_fates(governed);
-	check_rows(governed);
+	check_rows(governed, hint);
 }
 
 /*
@@ -594,7 +594,7 @@ take_over_partition(Relation partition)
 		Governed   *governed = get_governed_by(partition, ((GuardTrigger *) lfirst(cell))->oid);
 
 		(void) check_sound(governed, partition);
-		take_over_rows(governed);
+		take_over_rows(governed, "The ledger has another fate for them. Correct the rows before they become a partition.");
 	}
 	SPI_finish();
 	become_caller_again(caller);
@@ -760,7 +760,7 @@ govern_relation(const char *schema, Oid relid, Jsonb *graph, const char *key_col
 	(void) check_sound(governed, relation);
 	if (exists && options->keep_rows)
 		check_leftover(governed);
-	take_over_rows(governed);
+	take_over_rows(governed, "The ledger is from an earlier govern of this table. Correct the rows; or rename the ledger to begin a new one.");
 	table_close(relation, NoLock);
 	SPI_finish();
 

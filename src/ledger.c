@@ -208,7 +208,7 @@ static const StatementForm select_any = {
 };
 
 static const StatementForm select_assignment = {
-	"SELECT assigned_at, assigned_by, reason, request_id FROM {ledger} WHERE {key = $}",
+	"SELECT assigned_at, assigned_by, reason, request_id, fate FROM {ledger} WHERE {key = $}",
 	"k", ON_LEDGER | FIRES_TRIGGERS
 };
 
@@ -1288,6 +1288,9 @@ read_assignment(Governed *governed, const Datum *key, Refusal *refusal)
 			refusal->reason = SPI_getvalue(row, desc, 3);
 			refusal->request_id = SPI_getvalue(row, desc, 4);
 		}
+		/* of a row that is gone, nothing else tells it */
+		if (refusal->is_missing)
+			refusal->ledger_fate = SPI_getvalue(row, desc, 5);
 	}
 	UnregisterSnapshot(latest);
 }

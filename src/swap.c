@@ -1005,8 +1005,11 @@ report_outcome(Swap *swap, Outcome outcome)
 	refusal.new_state = swap->new_state;
 	refusal.allowed = lifecycle_targets(lifecycle, current, &refusal.nallowed);
 	refusal.is_fated = current != NO_STATE && lifecycle_is_fate(lifecycle, current);
-	if (refusal.is_fated)
+	if (refusal.is_fated || (refusal.is_missing && !row_is_hidden(swap)))
 		read_assignment(swap->governed, swap->key, &refusal);
+	/* whatever is inserted with this key has that fate */
+	if (refusal.ledger_fate != NULL)
+		refusal.nallowed = -1;
 	add_evidence(swap, &refusal);
 
 	if (outcome == NOT_FOUND)
