@@ -131,8 +131,8 @@ typedef struct Watch
 	int			nest_level;		/* of the subtransaction that it runs in */
 	bool		is_altering;	/* it, or an outer one, is an ALTER TABLE */
 	List	   *befores;		/* how the tables are that it names */
-	List	   *ungoverned;		/* OIDs of those that it names, and that had no
-								 * guard */
+	List	   *ungoverned;		/* OIDs of those that it names, and that had
+								 * no guard */
 	Oid			view;			/* that it replaces, or InvalidOid */
 	int			view_columns;	/* of that, before */
 	bool		dropped;		/* it has dropped something */
@@ -1750,7 +1750,7 @@ check_lost_trigger(Oid oid, const char *schema, const char *table, const char *t
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
 	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
 	bool		is_ledgers = is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
-		is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table);
+	is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table);
 
 	if (relation == NULL)
 	{

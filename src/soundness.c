@@ -119,6 +119,7 @@ add_problem_text(Findings *findings, int sqlerrcode, int traits, const char *hin
 	Problem    *problem = palloc(sizeof(Problem));
 
 	problem->text = text;
+
 	problem->about = findings->about;
 	problem->sqlerrcode = sqlerrcode;
 	problem->traits = traits;
@@ -1081,7 +1082,7 @@ has_user_code(const RecordKind *kind, Relation ledger, const List *key_columns)
 	{
 		HeapTuple	statistics = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(lfirst_oid(cell)));
 		bool		has_code = HeapTupleIsValid(statistics) &&
-			!heap_attisnull(statistics, Anum_pg_statistic_ext_stxexprs, NULL);
+		!heap_attisnull(statistics, Anum_pg_statistic_ext_stxexprs, NULL);
 
 		if (HeapTupleIsValid(statistics))
 			ReleaseSysCache(statistics);
