@@ -549,8 +549,10 @@ refused '`forget_actor`', [ 'wes', 'sam' ], '42501', q{SELECT forget_actor('t', 
 harmless '`forget_actor`', \@owner, 'names are replaced, and nothing else', q{SELECT forget_actor('t', 'ann', 'x')}, @names, left => 'x draft, x open, x won';
 refused '`forget_actor`, with a trigger of the ledger that forges the fate', \@owner, '55000', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
   before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.fate = 'lost'; RETURN new; END $$; CREATE TRIGGER z BEFORE UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
-refused '... that forges it first', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+refused '... that forges it first', \@owner, '55000', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
   before => q{CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.fate = 'lost'; RETURN new; END $$; CREATE TRIGGER a BEFORE UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION forge()};
+refused '... that keeps the row as it is', \@owner, '55000', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
+  before => q{CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER a BEFORE UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION keep()};
 refused '... and another one that changes rows meanwhile', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
   before => q{CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE w.t_fates SET assigned_by = 'y'; RETURN NULL; END $$; CREATE TRIGGER a AFTER UPDATE ON t_fates FOR EACH ROW EXECUTE FUNCTION meddle()};
 refused '... and a constraint that does', \@owner, 'PF006', q{SELECT forget_actor('t', 'ann', 'x')}, @names,
@@ -584,6 +586,8 @@ refused '`SET SCHEMA` of an extension that it is put into', [$root], 'PF006',
   'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; ALTER EXTENSION citext SET SCHEMA x';
 refused '`DROP EXTENSION` of one that it is put into', [$root], 'PF006',
   'CREATE EXTENSION citext SCHEMA w; ALTER EXTENSION citext ADD TABLE t_fates; DROP EXTENSION citext';
+refused '`DROP SCHEMA ... CASCADE` of the schema of one that it is put into', [$root], 'PF006',
+  'CREATE SCHEMA evil; CREATE EXTENSION citext SCHEMA evil; ALTER EXTENSION citext ADD TABLE t_fates; DROP SCHEMA evil CASCADE';
 refused '`DROP EXTENSION` of one that its trigger depends on', [$root], 'PF006',
   'CREATE EXTENSION citext SCHEMA w; ALTER TRIGGER petition_cas_ledger ON t_fates DEPENDS ON EXTENSION citext; DROP EXTENSION citext';
 refused '`DROP EXTENSION ... CASCADE` of one that its primary key depends on', [$root], 'PF006',
