@@ -539,6 +539,23 @@ guard_truncate(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Returns the OIDs of a table and all of its partitions, locked; those included whose
+ * DETACH CONCURRENTLY has not come to its end, which find_all_inheritors leaves out.
+ */
+static List *
+whole_table(Oid relid)
+{
+	List	   *relids = list_make1_oid(relid);
+	ListCell   *cell;
+
+	/* which grows meanwhile */
+	foreach(cell, relids)
+		relids = list_concat(relids, find_inheritance_children_extended(lfirst_oid(cell), false,
+																		AccessShareLock, NULL, NULL));
+	return relids;
+}
+
+/*
  * Returns whether a table, all of its partitions included, has been emptied by this
  * transaction, as TRUNCATE does it, or been created by it.
  */
@@ -547,7 +564,7 @@ is_emptied(Oid relid)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	foreach(cell, whole_table(relid))
 	{
 		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
 		bool		has_storage = RELKIND_HAS_STORAGE(relation->rd_rel->relkind);
