@@ -1,7 +1,9 @@
 # The clients of examples/clients: each README's commands are run and print what it shows;
 # each decision that is lost is sent once; and decide() sends one again after class 40,
-# 08 and 57P, and after nothing else, also where its answer was lost after the commit. A
-# language whose packages are not here is left out, by name.
+# 08 and 57P, and after nothing else, also where its answer was lost after the commit. The
+# values programs, whose output the READMEs show too, are about keys and values of each type:
+# what is refused is refused before it is sent, so the server's log has no more errors than
+# these expect. A language whose packages are not here is left out, by name.
 #
 # To write what is printed now into the READMEs: CLIENTS=write prove test/t/080_clients.pl
 
@@ -20,18 +22,25 @@ use Test::More;
 
 my $top = abs_path("$FindBin::Bin/../..");
 
-# How a client is found to be there, and what its demo is run with. The second
-# entry of Python is a part of its README.
+# How a client is found to be there, what its demo is run with, and how many errors its values
+# program meets for nulls: 22004, and 22023 as a part of a key. The second entry of Python is a
+# part of its README.
 my @clients = (
-	{ name => 'python', here => 'python3 -c "import psycopg"', decide => 'python3 demo.py decide' },
+	{ name => 'python', here => 'python3 -c "import psycopg"', decide => 'python3 demo.py decide', nulls => [ 3, 1 ] },
 	{ name => 'python', what => 'python, async', here => 'python3 -c "import psycopg"', decide => 'python3 demo.py decide_async' },
-	{ name => 'node', here => 'node -e "require(\'pg\')"', decide => 'node demo.js decide' },
+	{ name => 'node', here => 'node -e "require(\'pg\')"', decide => 'node demo.js decide', nulls => [ 6, 2 ] },
 	{
 		name => 'java',
 		here => 'command -v javac && test -e /usr/share/java/postgresql.jar -a -e /usr/share/java/gson.jar',
-		decide => 'java Demo decide'
+		decide => 'java Demo decide',
+		nulls => [ 3, 1 ]
 	},
-	{ name => 'go', here => 'command -v go && test -e /usr/share/gocode/src/github.com/lib/pq', decide => './demo decide' });
+	{
+		name => 'go',
+		here => 'command -v go && test -e /usr/share/gocode/src/github.com/lib/pq',
+		decide => './demo decide',
+		nulls => [ 9, 4 ]
+	});
 my %part_here = (demo_sqlalchemy =>
 	  q{python3 -c "import importlib, sqlalchemy; importlib.import_module('psycopg2' if sqlalchemy.__version__ < '2' else 'psycopg')"});
 
@@ -77,12 +86,29 @@ sub errors_since
 
 # --- A connection whose answer is lost ------------------------------------------
 
+# Answers a new connection as a server does that is not ready for it, and closes it.
+sub refuse
+{
+	my ($client, $message) = @_;
+	my $body = "SFATAL\0VFATAL\0C57P03\0M$message\0\0";
+	my $data = '';
+
+	while (sysread($client, $data, 65536) && length $data == 8)
+	{
+		syswrite $client, 'N';    # no encryption
+	}
+	syswrite $client, 'E' . pack('N', 4 + length $body) . $body;
+	close $client;
+	return;
+}
+
 # Starts a proxy, which hands on all but one answer: that of the first transaction whose
 # messages contain the marker, once it has been committed. Then it closes both sides. Returns its
-# port and process; its file gets a line for each connection that had the marker.
+# port and process; its file gets a line for each connection that had the marker. With
+# refusals, the first connections get these instead, and no answer is lost.
 sub start_proxy
 {
-	my ($marker, $file) = @_;
+	my ($marker, $file, @refusals) = @_;
 	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
 	my $process = fork() // die "fork: $!";
 
@@ -91,9 +117,15 @@ sub start_proxy
 	# The framework's handler dies, and then its END stops the server (from PostgreSQL 17 on).
 	local $SIG{TERM} = 'DEFAULT';
 
-	my $lost = 0;
+	my $lost = @refusals > 0;
 	while (my $client = $listener->accept)
 	{
+		if (@refusals)
+		{
+			append_to_file($file, "refused\n");
+			refuse($client, shift @refusals);
+			next;
+		}
 		my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp') or die "connect: $!";
 		my $select = IO::Select->new($client, $server);
 		my ($marked, $answer) = (0, '');
@@ -200,7 +232,7 @@ sub test_faults
 	my $sql = $faults;
 
 	$node->safe_psql('clients', $faults . "INSERT INTO faults (id, fault, times) VALUES "
-		  . join(', ', map { my $n = ++$number; "($n, '$_->[0]', $_->[1])" } @faults) . "; INSERT INTO faults (id) VALUES (100), (101), (102)");
+		  . join(', ', map { my $n = ++$number; "($n, '$_->[0]', $_->[1])" } @faults) . "; INSERT INTO faults (id) VALUES (100), (101), (102), (103), (104)");
 	for my $n (1 .. @faults)
 	{
 		my ($fault, $times, $tries, $succeeds) = @{ $faults[ $n - 1 ] };
@@ -241,6 +273,24 @@ sub test_faults
 	is(slurp_file($file), "marked\nlost\nmarked\n", "$what: is sent again, once");
 	is_deeply(errors_since($offset), {}, "$what: without an error");
 	is($node->safe_psql('clients', q{SELECT fate, request_id FROM faults_fates WHERE id = 102}), 'won|request-lost', "$what: and stands, with its request");
+
+	# The server is not ready for connections.
+	($port, $proxy) = start_proxy('faults', $file = "$folder/refusals of $what",
+		map { "the database system is $_" } 'starting up', 'shutting down', 'in recovery mode', 'not yet accepting connections');
+	{
+		local $ENV{PGPORT} = $port;
+		($ok, $out, $err) = $decide->('faults 103 open won after-refusals');
+	}
+	kill 'TERM', $proxy;
+	waitpid $proxy, 0;
+	is($out, "won\n", "$what: a decision while the server is not ready") or diag($err);
+	is(slurp_file($file), "refused\n" x 4 . "marked\n", "$what: is tried until it is");
+
+	# What the server will always refuse is tried once.
+	$offset = -s $node->logfile;
+	($ok, $out, $err) = $decide->('faults 104 open won nowhere', "export PGDATABASE=nowhere\n");
+	ok(!$ok, "$what: a decision in a database that there is not");
+	is_deeply(errors_since($offset), { '3D000' => 1 }, "$what: is tried once") or diag($err);
 	$node->safe_psql('clients', 'SELECT ungovern($$faults$$); DROP TABLE faults, faults_fates; DROP SEQUENCE tries; DROP FUNCTION meet_fault()');
 	return;
 }
@@ -271,10 +321,24 @@ for my $client (@clients)
 			$before{$name} = run_readme($name);
 			my $errors = errors_since($offset);
 			my $more = $name ne 'python' ? 0 : (shell($folder, $part_here{demo_sqlalchemy}))[0] ? 3 : 2;
-			is_deeply($errors, { %lost, PF002 => $lost{PF002} + $more }, "$name: each error of the demo is met once");
+			# The values program of Python runs that often, too.
+			my $runs = $more || 1;
+			my ($null, $null_part) = @{ $client->{nulls} };
+			is_deeply(
+				$errors,
+				{
+					%lost,
+					PF001 => $lost{PF001} + 4 * $runs,
+					PF002 => $lost{PF002} + $more,
+					PF005 => $lost{PF005} + $runs,
+					22004 => $null * $runs,
+					22023 => $null_part * $runs,
+					'57P01' => $name eq 'python' ? 2 : 1
+				},
+				"$name: each error of the demo is met once, and those of the values");
 			ok((shell("$folder/clients/go", 'go build -o demo .'))[0], 'go: the demo is built') if $name eq 'go';
 		}
-		test_faults($what, sub { shell("$folder/clients/$name", "$before{$name}$client->{decide} $_[0]") });
+		test_faults($what, sub { shell("$folder/clients/$name", $before{$name} . ($_[1] // '') . "$client->{decide} $_[0]") });
 	}
 }
 diag('figures: run: ' . (join(', ', @run) || 'none') . (@missing ? '; no packages for: ' . join(', ', @missing) : ''));

@@ -1,6 +1,8 @@
 // The demo: go run ., or one decision:
 //
 //	go run . decide RELATION KEY EXPECTED_STATE NEW_STATE REQUEST_ID
+//
+// or values.go: go run . values
 package main
 
 import (
@@ -136,6 +138,10 @@ func main() {
 		}
 		must(err)
 		fmt.Println(r.State)
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "values" {
+		values(db)
 		return
 	}
 	demo(db)

@@ -84,7 +84,9 @@ def decide(connect: Callable[[], psycopg.Connection[Any]], relation: str, key: A
 
     The transaction runs again after class 40, and after a connection that was
     lost: if that one had committed, the request id tells the server that it is
-    the same decision. Hand in a request_id to go on with it later.
+    the same decision. Hand in a request_id to go on with it later. Request ids are
+    recorded with fates alone, so new_state has to be a fate, or the table to have a
+    history: else the server refuses the call (22023).
     """
     request_id = request_id or str(uuid.uuid4())
     for attempt in range(1, ATTEMPTS + 1):

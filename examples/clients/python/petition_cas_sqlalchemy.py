@@ -24,7 +24,9 @@ def _call(statement: Callable[P, Statement], take: Callable[[list[Any]], T]) -> 
     def call(session: Session, /, *args: P.args, **options: P.kwargs) -> T:
         session.flush()
         try:
-            return take(session.connection().exec_driver_sql(*statement(*args, **options)).fetchall())
+            sql, parameters = statement(*args, **options)
+            # In a list, since 1.4 takes a sequence that begins with one, as keys, for many sets of parameters.
+            return take(session.connection().exec_driver_sql(sql, [tuple(parameters)]).fetchall())
         except DBAPIError as error:
             fate = typed(error.orig)
             if fate is None:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
 
 	"github.com/lib/pq"
 )
@@ -71,8 +72,8 @@ func typed(err error) error {
 		return err
 	}
 	fate := &FateError{Kind: kinds[server.Code], Cause: server}
-	if json.Unmarshal([]byte(server.Detail), fate) != nil {
-		return err
+	if !strings.HasPrefix(server.Detail, "{") || json.Unmarshal([]byte(server.Detail), fate) != nil {
+		return err // of somebody else
 	}
 	return fate
 }

@@ -5,8 +5,9 @@
 // runs it again where that is safe. (They do not take a *sql.DB, which may repeat a statement by itself when its
 // connection is lost.)
 //
-// A relation is a name such as "orders" or "shop.orders", as it is spelled in the catalog; a key is any value that
-// fmt.Sprint prints as its text form, or a slice or a map for a key of several columns. The row that a call returns is
+// A relation is a name such as "orders" or "shop.orders", as it is spelled in the catalog; a key is a value, or a
+// slice, an array or a map for a key of several columns. README.md tells as what each type of value is sent; an error
+// refuses the others, before anything is sent. The row that a call returns is
 // decoded, as JSON, into what row points to, unless that is nil.
 package petitioncas
 
@@ -16,8 +17,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -55,18 +54,31 @@ func Assign(ctx context.Context, tx *sql.Tx, row any, submissionID string, t Tra
 
 // Swap moves a row of a governed table.
 func Swap(ctx context.Context, tx *sql.Tx, row any, relation string, key any, t Transition) error {
-	return one(ctx, tx, row, "SELECT to_jsonb(r) FROM compare_and_swap(null::"+name(relation)+", $1::text, $2, $3, $4, $5, $6, $7, $8) r",
-		keyText(key), t.From, t.To, changes(t), null(t.Reason), null(t.SeenHash), null(t.RequestID), null(t.StateColumn))
+	var e refusal
+	query := "SELECT to_jsonb(r) FROM compare_and_swap(null::" + e.name(relation) + ", $1::text, $2, $3, $4, $5, $6, $7, $8) r"
+	text, set := e.key(key), e.changes(t)
+	if e.err != nil {
+		return e.err
+	}
+	return one(ctx, tx, row, query, text, t.From, t.To, set, null(t.Reason), null(t.SeenHash), null(t.RequestID), null(t.StateColumn))
 }
 
 // SwapMany moves many rows in one statement; it returns what became of each, in the order given.
 func SwapMany[K any](ctx context.Context, tx *sql.Tx, relation string, keys []K, t Transition) ([]Outcome, error) {
-	texts := make([]string, len(keys))
-	for i, key := range keys {
-		texts[i] = keyText(key)
+	var e refusal
+	var texts []*string // nil, as keys may be, is a null
+	for _, key := range keys {
+		texts = append(texts, e.key(key))
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT * FROM compare_and_swap_many(null::"+name(relation)+", $1::text[], $2, $3, $4, $5, $6, $7)",
-		pq.Array(texts), t.From, t.To, changes(t), null(t.Reason), null(t.RequestID), null(t.StateColumn))
+	if keys != nil && texts == nil {
+		texts = []*string{}
+	}
+	query := "SELECT * FROM compare_and_swap_many(null::" + e.name(relation) + ", $1::text[], $2, $3, $4, $5, $6, $7)"
+	set := e.changes(t)
+	if e.err != nil {
+		return nil, e.err
+	}
+	rows, err := tx.QueryContext(ctx, query, pq.Array(texts), t.From, t.To, set, null(t.Reason), null(t.RequestID), null(t.StateColumn))
 	if err != nil {
 		return nil, typed(err)
 	}
@@ -86,13 +98,19 @@ func SwapMany[K any](ctx context.Context, tx *sql.Tx, relation string, keys []K,
 // confirmed.
 func Claim(ctx context.Context, tx *sql.Tx, source, filter string, seen Roster, confirmed bool) (Roster, error) {
 	var r Roster
+	var e refusal
+	relation := e.name(source)
+	if e.err != nil {
+		return r, e.err
+	}
 	err := tx.QueryRowContext(ctx, "SELECT resolved_ids, roster_hash FROM claim_roster($1::regclass, $2, $3::text[], $4, confirmed => $5)",
-		source, filter, pq.Array(seen.IDs), seen.Hash, confirmed).Scan(pq.Array(&r.IDs), &r.Hash)
+		relation, filter, pq.Array(seen.IDs), seen.Hash, confirmed).Scan(pq.Array(&r.IDs), &r.Hash)
 	return r, typed(err)
 }
 
 // Decide decides a row in a transaction of its own. It runs again after class 40 and after a connection that was lost: if
-// the first one had committed, the request id tells the server that it is the same decision.
+// the first one had committed, the request id tells the server that it is the same decision. Request ids are recorded with
+// fates alone, so To has to be a fate, or the table to have a history: else the server refuses the call (22023).
 func Decide(ctx context.Context, db *sql.DB, row any, relation string, key any, t Transition) error {
 	if t.RequestID == "" {
 		id := make([]byte, 16)
@@ -135,31 +153,6 @@ func one(ctx context.Context, tx *sql.Tx, row any, query string, args ...any) er
 		return nil
 	}
 	return json.Unmarshal(text, row)
-}
-
-func name(relation string) string {
-	parts := strings.Split(relation, ".")
-	for i := range parts {
-		parts[i] = pq.QuoteIdentifier(parts[i])
-	}
-	return strings.Join(parts, ".")
-}
-
-func keyText(key any) string {
-	switch reflect.ValueOf(key).Kind() {
-	case reflect.Slice, reflect.Map:
-		text, _ := json.Marshal(key)
-		return string(text)
-	}
-	return fmt.Sprint(key)
-}
-
-func changes(t Transition) any {
-	if t.Changes == nil {
-		return nil
-	}
-	text, _ := json.Marshal(t.Changes)
-	return string(text)
 }
 
 func null(text string) any {
