@@ -1749,8 +1749,7 @@ check_lost_trigger(Oid oid, const char *schema, const char *table, const char *t
 	Form_pg_trigger former = HeapTupleIsValid(row) ? (Form_pg_trigger) GETSTRUCT(row) : NULL;
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, true));
 	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
-	bool		is_ledgers = is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
-	is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table);
+	bool		is_ledgers;
 
 	if (relation == NULL)
 	{
@@ -1765,6 +1764,8 @@ check_lost_trigger(Oid oid, const char *schema, const char *table, const char *t
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");
+	is_ledgers = is_trigger_name(trigger, LEDGER_TRIGGER, table) ||
+		is_trigger_name(trigger, LEDGER_TRUNCATE_TRIGGER, table);
 	if (is_ledgers && tables_using(relation, InvalidOid, event) != NIL &&
 		record_kind(relation) == &history_kind)
 		report_protected_relation(relation,

@@ -448,10 +448,11 @@ void
 report_not_governed(Relation relation)
 {
 	char		relkind = relation->rd_rel->relkind;
-	bool		may_be = (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE) &&
-	relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
-	!relation->rd_rel->relispartition && !IsCatalogRelation(relation) && !is_ledger(relation);
+	bool		may_be;
 
+	may_be = (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE) &&
+		relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+		!relation->rd_rel->relispartition && !IsCatalogRelation(relation) && !is_ledger(relation);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("relation \"%s\" is not governed", RelationGetRelationName(relation)),

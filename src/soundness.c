@@ -1081,11 +1081,12 @@ has_user_code(const RecordKind *kind, Relation ledger, const List *key_columns)
 	foreach(cell, RelationGetStatExtList(ledger))
 	{
 		HeapTuple	statistics = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(lfirst_oid(cell)));
-		bool		has_code = HeapTupleIsValid(statistics) &&
-		!heap_attisnull(statistics, Anum_pg_statistic_ext_stxexprs, NULL);
+		bool		has_code;
 
-		if (HeapTupleIsValid(statistics))
-			ReleaseSysCache(statistics);
+		if (!HeapTupleIsValid(statistics))
+			continue;
+		has_code = !heap_attisnull(statistics, Anum_pg_statistic_ext_stxexprs, NULL);
+		ReleaseSysCache(statistics);
 		if (has_code)
 			return true;
 	}
