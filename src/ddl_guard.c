@@ -1714,7 +1714,9 @@ check_lost_record(Oid relid, Event *event)
 	Form_pg_class record;
 	ListCell   *cell;
 
-	if (!HeapTupleIsValid(row))
+	/* the tables that use one that the command named are noted */
+	if (!HeapTupleIsValid(row) ||
+		(event->watch != NULL && list_member_oid(event->watch->ungoverned, relid)))
 		return;
 	record = (Form_pg_class) GETSTRUCT(row);
 	/* its table went with the schema that both were in */
