@@ -491,6 +491,45 @@ swap_one_by_one(Bulk *bulk)
 	}
 }
 
+/* What is called in a subtransaction */
+
+static void
+settle_bulk_for_subtransaction(void *argument)
+{
+	settle_bulk(argument);
+}
+
+/*
+ * Settles the rows that one UPDATE has missed.  Where one of them moves to another
+ * partition meanwhile, none of them is swapped: they have all changed while the call ran,
+ * and to try them one by one could deadlock.
+ */
+static void
+settle_or_tell(Bulk *bulk)
+{
+	Size		size = bulk->count * sizeof(BulkItem);
+	BulkItem   *before;
+	ErrorData  *conflict;
+
+	if (!may_meet_conflict(bulk->swap))
+	{
+		settle_bulk(bulk);
+		return;
+	}
+	before = palloc_extended(size, MCXT_ALLOC_HUGE);
+	memcpy(before, bulk->items, size);
+	if (!meets_conflict(settle_bulk_for_subtransaction, bulk, &conflict))
+		return;
+	memcpy(bulk->items, before, size);
+	bulk->target = STILL_EXPECTED;
+	read_current_states(bulk);
+	for (int i = 0; i < bulk->count; i++)
+	{
+		if (bulk->items[i].outcome == STILL_EXPECTED)
+			bulk->items[i].outcome = CONCURRENT_MODIFICATION;
+	}
+}
+
 /*
  * Makes the swaps of a bulk call, or finds out why they cannot be made; connected
  * to SPI.
@@ -520,7 +559,7 @@ make_bulk_swap(Bulk *bulk)
 		return;
 	if (IsolationUsesXactSnapshot())
 		report_suppressed_with(bulk, STILL_EXPECTED);
-	settle_bulk(bulk);
+	settle_or_tell(bulk);
 }
 
 /*

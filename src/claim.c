@@ -56,6 +56,7 @@ typedef struct Claim
 	RosterQuery *query;
 	MemoryContext context;		/* of the sets */
 	IdSet	   *members;		/* found and locked by the latest query */
+	uint64		rows;			/* in which it found them */
 	IdSet	   *unlocked;		/* seen after it, but not locked; NULL if none */
 	bool		waiting;		/* may the running query wait? */
 } Claim;
@@ -238,7 +239,9 @@ is_complete(Claim *claim)
 	PopActiveSnapshot();
 
 	claim->unlocked = idset_difference(seen, claim->members);
-	if (idset_count(claim->unlocked) == 0)
+	/* what is locked cannot leave, so as many rows are the same ones */
+	if (idset_count(claim->unlocked) == 0 &&
+		(claim->query->row_security || claim->query->rows == claim->rows))
 	{
 		idset_free(claim->members);
 		claim->members = seen;
@@ -290,6 +293,7 @@ lock_members(void *argument)
 	claim->waiting = true;
 	claim->members = roster_query_run(claim->query, ROSTER_LOCK);
 	claim->waiting = false;
+	claim->rows = claim->query->rows;
 
 	/* A transaction that has one snapshot sees the same in any case. */
 	if (claim->query->now_param < 0 && !claim->query->row_security &&
@@ -300,6 +304,7 @@ lock_members(void *argument)
 		CHECK_FOR_INTERRUPTS();
 		idset_free(claim->members);
 		claim->members = roster_query_run(claim->query, ROSTER_LOCK_NOWAIT);
+		claim->rows = claim->query->rows;
 	}
 }
 

@@ -51,6 +51,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -545,6 +548,17 @@ note_ungoverned(Oid relid, const Event *event)
 }
 
 /*
+ * Forgets that of a relation that this session itself governs while a command is running,
+ * as an event trigger of the user's may.
+ */
+static void
+forget_ungoverned(Oid relid)
+{
+	for (Watch *command = watch; command != NULL; command = command->outer)
+		command->ungoverned = list_delete_oid(command->ungoverned, relid);
+}
+
+/*
  * What is noted is waited for with this lock: it conflicts with that of govern, CREATE
  * TRIGGER and whoever alters the relation, and not with those who read and write.  All
  * commands of note_command take a stronger one, that on a heap of which they name an index
@@ -602,6 +616,29 @@ note_relation(Oid relid, const Event *event)
 }
 
 /*
+ * Returns whether the server lets the user run any command of note_command on a relation:
+ * as its owner, as that of its schema, who may drop it, or with the right to give it
+ * triggers.  It refuses everybody else without waiting.
+ */
+static bool
+may_command(Oid relid)
+{
+	Oid			user = GetUserId();
+	HeapTuple	tuple;
+	bool		owns;
+
+	if (object_ownercheck(RelationRelationId, relid, user) ||
+		pg_class_aclcheck(relid, user, ACL_TRIGGER) == ACLCHECK_OK)
+		return true;
+	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(get_rel_namespace(relid)));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	owns = has_privs_of_role(user, ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+	ReleaseSysCache(tuple);
+	return owns;
+}
+
+/*
  * Notes the relations of a part of a command: of a name, of a list, or of a
  * subcommand of ALTER TABLE that makes the table a part of another one, or ends
  * that.  Everything else is passed over.  What a name means is asked again after waiting, as
@@ -618,6 +655,9 @@ note_names(Node *node, const Event *event)
 	switch (nodeTag(node))
 	{
 		case T_RangeVar:
+			relid = RangeVarGetRelid((RangeVar *) node, NoLock, true);
+			if (!OidIsValid(relid) || !may_command(relid))
+				break;
 			relid = RangeVarGetRelidExtended((RangeVar *) node, NOTING_LOCK, RVR_MISSING_OK, NULL, NULL);
 			if (OidIsValid(relid))
 			{
@@ -866,9 +906,11 @@ guard_start(PG_FUNCTION_ARGS)
 	begun->is_altering = IsA(event.command, AlterTableStmt) ||
 		(watch != NULL && watch->is_altering);
 	event.watch = begun;
+	if (petition_cas_own_ddl && IsA(event.command, CreateTrigStmt))
+		forget_ungoverned(RangeVarGetRelid(((CreateTrigStmt *) event.command)->relation, NoLock, true));
 	if (judge)
 		note_command(event.command, &event);
-	/* after waiting for whoever is dropping another index */
+	/* after waiting for whoever has dropped another index, in a transaction that is open */
 	if (judge && IsA(drop, DropStmt) && drop->removeType == OBJECT_INDEX && drop->concurrent)
 	{
 		foreach(cell, drop->objects)
@@ -1396,6 +1438,59 @@ check_attached(const List *touched_oids, const Event *event)
 	}
 }
 
+/*
+ * Returns whether a command can take something away that a guard asks for, from a relation
+ * that it names; no restore has one of these.
+ */
+static bool
+may_weaken(Node *command)
+{
+	static const AlterTableType subtypes[] = {
+		AT_DisableTrig, AT_DisableTrigAll, AT_DisableTrigUser, AT_EnableTrig, AT_EnableTrigAll,
+		AT_EnableTrigUser, AT_EnableReplicaTrig, AT_DropConstraint, AT_DropColumn, AT_DropNotNull,
+		AT_AlterColumnType
+	};
+
+	for (int i = 0; i < lengthof(subtypes); i++)
+	{
+		if (has_subcommand(command, subtypes[i], NULL))
+			return true;
+	}
+	return IsA(command, RenameStmt) || IsA(command, AlterObjectSchemaStmt);
+}
+
+/*
+ * Raises 55006 if a relation that the command named, and that nothing governed then, has
+ * become part of a governed table, or its ledger, before the command had its lock.
+ */
+static void
+check_still_ungoverned(const Event *event)
+{
+	ListCell   *cell;
+
+	if (event->watch == NULL || !may_weaken(event->command))
+		return;
+	foreach(cell, event->watch->ungoverned)
+	{
+		Relation	relation = may_concern_us(lfirst_oid(cell)) ? look_at_relation(lfirst_oid(cell)) : NULL;
+		ListCell   *table;
+
+		if (relation == NULL)
+			continue;
+		foreach(table, governed_tables_of(relation, event))
+		{
+			if (find_before(lfirst_oid(table), event) == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_IN_USE),
+						 errmsg("relation \"%s\" has been governed while the command began",
+								RelationGetRelationName(relation)),
+						 errhint("Run the command again."),
+						 errtable(relation)));
+		}
+		RelationClose(relation);
+	}
+}
+
 /* ----------------------------------------------------------------------
  * What the server tells of a command
  * ----------------------------------------------------------------------
@@ -1628,6 +1723,7 @@ guard_ddl(PG_FUNCTION_ARGS)
 		tables = judge_touched(tables, lfirst_oid(cell), altered, &event);
 	foreach(cell, tables)
 		judge_table(lfirst_oid(cell), relids, &event);
+	check_still_ungoverned(&event);
 	check_types(relids, &event);
 	check_attached(relids, &event);
 	return PointerGetDatum(NULL);
@@ -1646,19 +1742,40 @@ static HeapTuple
 former_row(Oid catalog_oid, Oid index, AttrNumber column, Oid oid)
 {
 	Relation	catalog = table_open(catalog_oid, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	row;
 
+	/*
+	 * What others have committed meanwhile, as the command finds it, and of
+	 * this transaction what was there when the command began
+	 */
+	snapshot->curcid = GetActiveSnapshot()->curcid;
 	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
-	/* the snapshot of the command, in which it has done nothing yet */
-	scan = systable_beginscan(catalog, index, true, GetActiveSnapshot(), 1, &key);
+	scan = systable_beginscan(catalog, index, true, snapshot, 1, &key);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 		row = heap_copytuple(row);
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(catalog, AccessShareLock);
 	return row;
+}
+
+/*
+ * Returns whether a function that a trigger called, and that may have gone with it, is
+ * ours of that symbol, or was one in C, which only a superuser can create.
+ */
+static bool
+was_own_function(Oid function, const char *symbol)
+{
+	HeapTuple	row;
+
+	if (SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(function)))
+		return is_own_function(function, symbol);
+	row = former_row(ProcedureRelationId, ProcedureOidIndexId, Anum_pg_proc_oid, function);
+	return HeapTupleIsValid(row) && ((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId;
 }
 
 /*
@@ -1756,13 +1873,13 @@ check_lost_trigger(Oid oid, const char *schema, const char *table, const char *t
 	if (relation == NULL)
 	{
 		if (former != NULL && is_trigger_name(trigger, LEDGER_TRIGGER, table) &&
-			is_own_function(former->tgfoid, "guard_ledger"))
+			was_own_function(former->tgfoid, "guard_ledger"))
 			check_lost_record(former->tgrelid, event);
 		return;
 	}
 	if ((has_guard_name(trigger) || is_trigger_name(trigger, TRUNCATE_TRIGGER, table)) &&
-		(former == NULL || is_own_function(former->tgfoid, "guard_fate") ||
-		 is_own_function(former->tgfoid, "guard_truncate")))
+		(former == NULL || was_own_function(former->tgfoid, "guard_fate") ||
+		 was_own_function(former->tgfoid, "guard_truncate")))
 		report_protected_relation(relation,
 								  "cannot drop the trigger that guards relation \"%s\"",
 								  "Call ungovern.");

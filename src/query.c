@@ -69,6 +69,7 @@ typedef struct IdReceiver
 {
 	DestReceiver receiver;
 	IdSet	   *ids;
+	uint64		rows;			/* which may have an id several times */
 } IdReceiver;
 
 /*
@@ -613,6 +614,7 @@ receive_id(TupleTableSlot *slot, DestReceiver *self)
 	Datum		id = slot_getattr(slot, 1, &isnull);
 
 	idset_add(((IdReceiver *) self)->ids, id, isnull);
+	((IdReceiver *) self)->rows++;
 	return true;
 }
 
@@ -717,6 +719,7 @@ roster_query_run(RosterQuery *query, RosterRun how)
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 
+	query->rows = receiver.rows;
 	idset_finish(receiver.ids);
 	return receiver.ids;
 }

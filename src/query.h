@@ -31,6 +31,7 @@ typedef struct RosterQuery
 	int			now_param;		/* set to the clock for each run; or -1 */
 
 	bool		row_security;	/* did the latest run depend on it? */
+	uint64		rows;			/* that the latest run found */
 } RosterQuery;
 
 /* What a run does with the rows that it finds. */

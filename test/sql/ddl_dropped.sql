@@ -80,5 +80,25 @@ CREATE STATISTICS told ON id, functions.seen(fate) FROM plain_fates;
 RESET ROLE;
 SELECT told('ALTER TABLE plain OWNER TO dropped_stranger');
 
+-- The function of a guard takes it along no more than anything else.
+BEGIN;
+ALTER EXTENSION petition_cas DROP FUNCTION guard_fate();
+SELECT substr(told, 1, 46) FROM told('DROP FUNCTION guard_fate() CASCADE') LIMIT 1;
+ROLLBACK;
+
+-- An event trigger that governs what a command has made
+CREATE FUNCTION functions.auto_govern() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE objid = 'ddl_dropped.soon'::regclass)
+        AND NOT EXISTS (SELECT FROM public.governed_tables() WHERE relation = 'ddl_dropped.soon'::regclass) THEN
+        PERFORM public.govern('ddl_dropped.soon', '{"open": ["won", "lost"]}');
+    END IF;
+END $$;
+CREATE EVENT TRIGGER auto_govern ON ddl_command_end WHEN tag IN ('ALTER TABLE') EXECUTE FUNCTION functions.auto_govern();
+CREATE TABLE soon (id int, state text);
+ALTER TABLE soon ADD PRIMARY KEY (id);
+DROP EVENT TRIGGER auto_govern;
+SELECT ledger, problems FROM governed_tables() WHERE relation = 'soon'::regclass;
+
 DROP SCHEMA ddl_dropped, functions CASCADE;
 DROP ROLE dropped_owner, dropped_stranger;
