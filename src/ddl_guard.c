@@ -910,7 +910,7 @@ guard_start(PG_FUNCTION_ARGS)
 		forget_ungoverned(RangeVarGetRelid(((CreateTrigStmt *) event.command)->relation, NoLock, true));
 	if (judge)
 		note_command(event.command, &event);
-	/* after waiting for whoever has dropped another index, in a transaction that is open */
+	/* after waiting for whoever is dropping another index */
 	if (judge && IsA(drop, DropStmt) && drop->removeType == OBJECT_INDEX && drop->concurrent)
 	{
 		foreach(cell, drop->objects)
@@ -1440,7 +1440,8 @@ check_attached(const List *touched_oids, const Event *event)
 
 /*
  * Returns whether a command can take something away that a guard asks for, from a relation
- * that it names; no restore has one of these.
+ * that it names; no restore has one of these.  A new name, or another schema, is not among
+ * them: that may be how a ledger gets back to its place.
  */
 static bool
 may_weaken(Node *command)
@@ -1456,7 +1457,7 @@ may_weaken(Node *command)
 		if (has_subcommand(command, subtypes[i], NULL))
 			return true;
 	}
-	return IsA(command, RenameStmt) || IsA(command, AlterObjectSchemaStmt);
+	return IsA(command, RenameStmt) && ((RenameStmt *) command)->renameType == OBJECT_COLUMN;
 }
 
 /*
