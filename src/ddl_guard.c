@@ -1126,6 +1126,21 @@ check_problems(Relation relation, const Before *before, const List *partitions,
 }
 
 /*
+ * Raises 55006 for a relation that has been governed after the command was noted, and before
+ * it had its lock: what it was like when the command took it is not known.
+ */
+pg_noreturn static void
+report_governed_meanwhile(Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("relation \"%s\" has been governed while the command began",
+					RelationGetRelationName(relation)),
+			 errhint("Run the command again."),
+			 errtable(relation)));
+}
+
+/*
  * Judges a governed table, the topmost one of a partitioned one, after a command
  * that named it, or touched it, or that partition of it or its ledger.  It may
  * not have got another ledger, or another guard.
@@ -1145,12 +1160,7 @@ judge_table(Oid relid, const List *touched_oids, const Event *event)
 	guards = known_guards(relation);
 	if (before == NULL && guards != NIL && !is_trigger && event->watch != NULL &&
 		list_member_oid(event->watch->ungoverned, relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("relation \"%s\" has been governed while the command began",
-						RelationGetRelationName(relation)),
-				 errhint("Run the command again."),
-				 errtable(relation)));
+		report_governed_meanwhile(relation);
 	if (is_trigger)
 	{
 		foreach(cell, guards)
@@ -1481,12 +1491,7 @@ check_still_ungoverned(const Event *event)
 		foreach(table, governed_tables_of(relation, event))
 		{
 			if (find_before(lfirst_oid(table), event) == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_OBJECT_IN_USE),
-						 errmsg("relation \"%s\" has been governed while the command began",
-								RelationGetRelationName(relation)),
-						 errhint("Run the command again."),
-						 errtable(relation)));
+				report_governed_meanwhile(relation);
 		}
 		RelationClose(relation);
 	}
